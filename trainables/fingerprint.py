@@ -1,0 +1,53 @@
+"""Identity: what is computed, as canonical JSON, hashed.
+
+A stage found under another path, host, device or thread count is the same stage; whatever changes
+the numbers must be in the hashed fields.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+#: Raise by one whenever the same fields would train to other weights than before.
+RECIPE_VERSION = 1
+
+
+def canonical(value: Any) -> Any:
+    """Reduce a value to JSON types with one spelling each.
+
+    Args:
+        value: pydantic models, mappings with string keys, sequences, strings, finite numbers,
+            booleans, None.
+
+    Raises:
+        TypeError: for anything else; a permissive fallback would fork identities silently.
+        ValueError: for NaN and infinities, which have no JSON spelling.
+    """
+    if isinstance(value, BaseModel):
+        return {name: canonical(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Mapping):
+        if not all(isinstance(name, str) for name in value):
+            raise TypeError("only string keys have one canonical spelling")
+        return {name: canonical(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} cannot be part of an identity")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def key_of(value: Any) -> str:
+    """Return the sha256 of the canonical JSON of a value, as 64 hexadecimal digits."""
+    text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def seed_of(*parts: Any) -> int:
+    """Return a 63-bit seed that depends on every part, equal on all machines."""
+    return int(key_of(list(parts))[:16], 16) >> 1

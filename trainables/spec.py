@@ -1,0 +1,195 @@
+"""What an experiment is made of, as frozen models. Numbers carry their unit.
+
+Everything in a `StageSpec` is part of its identity (see fingerprint.py); where, how fast and under
+which human name it runs is not.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Form = Literal["high", "low", "sr"]
+Split = Literal["train", "test", "validation"]
+Kernel = Literal["bicubic", "bilinear", "area", "nearest"]
+Mixing = Literal["single", "union", "balanced", "coin_flip", "paired"]
+
+
+class Spec(BaseModel):
+    """Frozen, strict, and closed: an unknown field is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class SyntheticSpec(Spec):
+    """The built-in drawn photos (honestly synthetic): sizes, seed, and what tells classes apart."""
+
+    n_classes: int = Field(16, ge=2, le=4096)
+    n_train: int = Field(1280, ge=1)
+    n_test: int = Field(480, ge=1)
+    image_px: int = Field(96, ge=16, le=1024)
+    seed: int = Field(0, ge=0)
+    fine_detail: bool = True
+    coarse_cue: float = Field(0.6, ge=0.0, le=1.0)
+
+
+class DataSpec(Spec):
+    """Which photos, and how their high and low views are made (section 4; A1-A3, A10-A14, A20)."""
+
+    dataset: str = "synthetic"
+    root: str | None = None
+    classes: int | None = Field(None, ge=2)
+    class_seed: int = Field(0, ge=0)
+    validation: float = Field(0.0, ge=0.0, lt=1.0)
+    validation_seed: int = Field(0, ge=0)
+    test_fraction: float = Field(0.2, gt=0.0, lt=1.0)
+    canvas_px: int = Field(227, ge=8, le=4096)
+    crop_px: int | None = Field(None, ge=8, le=4096)
+    resolution_px: int = Field(50, ge=2, le=4096)
+    resolution_of: Literal["object", "crop"] = "object"
+    degrade_from: Literal["object", "canvas"] = "object"
+    kernel: Kernel = "bicubic"
+    antialias: bool = True
+    box_margin_px: int = Field(0, ge=0)
+    jpeg_quality: int | None = Field(None, ge=1, le=100)
+    synthetic: SyntheticSpec = SyntheticSpec()
+
+
+class ViewSpec(Spec):
+    """One prepared form of a split; its key names the prepared pixels.
+
+    `data_key` is the fingerprint of the index (files, labels, boxes, class table).
+    `resolution_px` is None for the high view.
+    """
+
+    form: Form
+    split: Split
+    data_key: str
+    canvas_px: int
+    resolution_px: int | None
+    kernel: Kernel
+    antialias: bool
+    degrade_from: Literal["object", "canvas"]
+    box_margin_px: int
+    jpeg_quality: int | None
+
+
+class SubsetSpec(Spec):
+    """The training images of a stage: a prefix of one seeded permutation (A2, A3).
+
+    `stream` separates the permutations of high and low where they shall be independent; `side` is
+    the end of the permutation that the images come from (`back` makes low disjoint from high).
+    """
+
+    seed: int
+    n_images: int = Field(ge=1)
+    rule: Literal["nested", "stratified", "independent"] = "nested"
+    stream: Literal["shared", "high", "low"] = "shared"
+    side: Literal["front", "back"] = "front"
+
+
+class ModelSpec(Spec):
+    """A network by name, where its weights come from, and its input convention (A9, A15, A16).
+
+    `weights` is `none` (random), `torchvision` (its own download) or a file.
+    """
+
+    name: str = "alexnet"
+    weights: str = "none"
+    normalisation: Literal["imagenet", "caffe"] = "imagenet"
+    dropout: float | None = Field(None, ge=0.0, lt=1.0)
+    head_init_std: float = Field(0.01, gt=0.0)
+
+
+class AugmentSpec(Spec):
+    """Random changes of training images: mirror, crop out of the canvas, random resolution."""
+
+    mirror: bool = True
+    crop_px: int | None = None
+    random_resolution_px: tuple[int, int] | None = None
+
+
+class ObjectiveSpec(Spec):
+    """The loss: cross-entropy, or with a teacher's soft targets beside it (distillation)."""
+
+    kind: Literal["cross_entropy", "distill"] = "cross_entropy"
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    temperature: float = Field(10.0, gt=0.0)
+    teacher_weight: float = Field(1.0, ge=0.0)
+
+
+class TrainingSpec(Spec):
+    """Budget and optimiser of one stage (section 3; A5, A8, A17). Exactly one of epochs, steps.
+
+    `milestones` are fractions of the budget at which `step` multiplies the rate by `gamma`.
+    """
+
+    epochs: int | None = Field(60, ge=1)
+    steps: int | None = Field(None, ge=1)
+    batch_size: int = Field(128, ge=1)
+    lr: float = Field(1e-3, gt=0.0)
+    momentum: float = Field(0.9, ge=0.0, lt=1.0)
+    nesterov: bool = False
+    weight_decay: float = Field(5e-4, ge=0.0)
+    bias_lr_multiplier: float = Field(2.0, gt=0.0)
+    bias_weight_decay: bool = False
+    head_lr_multiplier: float = Field(10.0, gt=0.0)
+    schedule: Literal["step", "cosine", "onecycle", "constant"] = "step"
+    milestones: tuple[float, ...] = (1 / 3, 2 / 3)
+    gamma: float = Field(0.1, gt=0.0, le=1.0)
+    warmup: float = Field(0.25, ge=0.0, lt=1.0)
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+
+
+class StageSpec(Spec):
+    """One training run from a parent's weights: everything that decides its numbers.
+
+    `parent` and `teacher` are keys: of a stage, or of imported weights; None is random weights.
+    """
+
+    views: tuple[ViewSpec, ...]
+    mixing: Mixing
+    subset: SubsetSpec
+    n_classes: int
+    model: ModelSpec
+    head: Literal["fresh", "kept"]
+    objective: ObjectiveSpec
+    augment: AugmentSpec
+    training: TrainingSpec
+    seed: int
+    parent: str | None
+    teacher: str | None
+    recipe_version: int
+
+
+class Cell(Spec):
+    """One number of a table. `n_high`, `n_low` are images; the levels name them in eighths."""
+
+    strategy: str
+    n_high: int = Field(ge=0)
+    n_low: int = Field(ge=0)
+    high_level: int = Field(ge=0)
+    low_level: int = Field(ge=0)
+    seed: int = Field(ge=0)
+
+    @property
+    def name(self) -> str:
+        """`staged_hl/h3-l5/s0`: what commands, MLflow and tables call it."""
+        return f"{self.strategy}/h{self.high_level}-l{self.low_level}/s{self.seed}"
+
+
+class StageDraft(Spec):
+    """What a strategy says of one stage; the plan adds data, model, training and parent.
+
+    `views` are trained on together as `mixing` says. `updates_of` asks for as many updates as a
+    stage of that many images makes. `teacher` is the position of an earlier stage in the strategy.
+    Fields left None come from the recipe.
+    """
+
+    views: tuple[Form, ...]
+    n_images: int
+    mixing: Mixing | None = None
+    updates_of: int | None = None
+    teacher: int | None = None
+    objective: ObjectiveSpec | None = None
+    augment: AugmentSpec | None = None
+    resolution_px: int | None = None
