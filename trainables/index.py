@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,7 +111,7 @@ def content_key(index: Index, cache_file: Path) -> str:
     Raises:
         DataError: when files are missing; it lists them.
     """
-    sums = _file_sums(index, cache_file)
+    sums = _photo_sums(index, cache_file)
     rows = zip(
         index.paths, sums, index.labels.tolist(), _box_texts(index), index.splits, strict=True
     )
@@ -119,36 +119,37 @@ def content_key(index: Index, cache_file: Path) -> str:
 
 
 def _box_texts(index: Index) -> Iterable[str]:
-    return (",".join(f"{edge:g}" for edge in box) for box in index.boxes)
+    return (",".join(repr(edge) for edge in box) for box in index.boxes.tolist())
 
 
-def _file_sums(index: Index, cache_file: Path) -> list[str]:
-    known = _read_cache(cache_file)
-    stamps = [_stamp(index.root / path) for path in index.paths]
-    missing = [path for path, stamp in zip(index.paths, stamps, strict=True) if stamp is None]
+def _photo_sums(index: Index, cache_file: Path) -> list[str]:
+    files = [index.root / path for path in index.paths]
+    missing = [path for path, file in zip(index.paths, files, strict=True) if not file.is_file()]
     if missing:
         shown = "\n  ".join(missing[:20])
         raise DataError(
             f"{len(missing)} of {len(index)} photos of {index.dataset} are missing under "
             f"{index.root}, the first:\n  {shown}\ncheck --data.root"
         )
-    names = [f"{index.root / path}|{stamp}" for path, stamp in zip(index.paths, stamps, strict=True)]
-    unknown = [i for i, name in enumerate(names) if name not in known]
+    return file_sums(files, cache_file)
+
+
+def file_sums(files: Sequence[Path], cache_file: Path) -> list[str]:
+    """Return the sha256 of each file; those known by path, size and time are not read again."""
+    known = _read_cache(cache_file)
+    names = [_stamped(file) for file in files]
+    unknown = [(name, file) for name, file in zip(names, files, strict=True) if name not in known]
     with ThreadPoolExecutor(8) as pool:
-        files = (index.root / index.paths[i] for i in unknown)
-        for i, digest in zip(unknown, pool.map(_sha256, files), strict=True):
-            known[names[i]] = digest
+        digests = pool.map(_sha256, (file for _, file in unknown))
+        known |= dict(zip((name for name, _ in unknown), digests, strict=True))
     if unknown:
         _write_cache(cache_file, known)
     return [known[name] for name in names]
 
 
-def _stamp(path: Path) -> str | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return f"{status.st_size}|{status.st_mtime_ns}"
+def _stamped(file: Path) -> str:
+    status = file.stat()
+    return f"{file.absolute()}|{status.st_size}|{status.st_mtime_ns}"
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,136 @@
+"""With what a run was made, in words, and how that differs from the paper."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+DATASET_NAMES = {
+    "cars": "Stanford Cars",
+    "cub200": "CUB-200-2011",
+    "synthetic": "synthetic",
+}
+PAPER_DATASETS = {"table1": "cars", "table2": "cars", "table3": "cub200"}
+PAPER_IMAGES = {"cars": 8144, "cub200": 5994}
+PAPER_CANVAS_PX = 227
+PAPER_RESOLUTION_PX = 50
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a caption must say of a run.
+
+    Attributes:
+        name: of the recipe.
+        dataset: name of its reader.
+        classes: how many classes were kept, or None for all.
+        validation: share of the training photos that stands for the test; 0: tested on test.
+        model: name of the network.
+        weights: where its first weights came from; `none` is random, None is not known.
+        canvas_px: side of the network's input.
+        resolution_px: side of the low-res photos.
+        budget: a stage's length in words, or an empty text.
+        n_images: the largest number of training photos of a cell.
+        n_seeds: seeds planned.
+    """
+
+    name: str
+    dataset: str
+    classes: int | None
+    validation: float
+    model: str
+    weights: str | None
+    canvas_px: int
+    resolution_px: int
+    budget: str
+    n_images: int
+    n_seeds: int
+
+    @property
+    def title(self) -> str:
+        """Data set, network, resolution, canvas and seeds in one line."""
+        dataset = DATASET_NAMES.get(self.dataset, self.dataset)
+        seeds = "1 seed" if self.n_seeds == 1 else f"{self.n_seeds} seeds"
+        pixels = f"low-res {self.resolution_px} px on a {self.canvas_px} px canvas"
+        return f"{dataset}, {self.model}, {pixels}, {seeds}"
+
+
+def setting_of(frame: pd.DataFrame, recipe: Mapping[str, Any]) -> Setting:
+    """Read the setting from a recipe and, where it is silent, from the results.
+
+    Args:
+        frame: of `runs.load`, with one row at least.
+        recipe: of `recipe.yaml`, free-form; `name`, `data`, `model`, `train` are looked at.
+    """
+    data, model = _section(recipe, "data"), _section(recipe, "model")
+    return Setting(
+        name=str(recipe.get("name") or ""),
+        dataset=str(data.get("dataset") or _commonest(frame, "dataset")),
+        classes=data.get("classes"),
+        validation=float(data.get("validation") or 0.0),
+        model=str(model.get("name") or _commonest(frame, "model")),
+        weights=model.get("weights"),
+        canvas_px=int(str(data.get("canvas_px") or _commonest(frame, "canvas_px"))),
+        resolution_px=int(str(data.get("resolution_px") or _commonest(frame, "resolution_px"))),
+        budget=_budget(_section(recipe, "train")),
+        n_images=int(frame[["n_high", "n_low"]].to_numpy().max(initial=0)),
+        n_seeds=len(set(frame["seed"].tolist())),
+    )
+
+
+def paper_dataset(table: str) -> str:
+    """Name of the data set of a table of the paper, for readers."""
+    return DATASET_NAMES[PAPER_DATASETS[table]]
+
+
+def deviations(setting: Setting, table: str) -> list[str]:
+    """What differs from the paper's table, each as `ours (paper: theirs)`; empty: nothing known."""
+    dataset = PAPER_DATASETS.get(table)
+    if dataset is None:
+        return []
+    return [
+        f"{what} {ours} (paper: {theirs})"
+        for what, ours, theirs in _pairs(setting, dataset)
+        if ours != theirs
+    ] + _unpublished(setting)
+
+
+def _pairs(setting: Setting, dataset: str) -> list[tuple[str, str, str]]:
+    names = DATASET_NAMES
+    random = setting.weights == "none"
+    return [
+        ("data set", names.get(setting.dataset, setting.dataset), names[dataset]),
+        ("training photos", str(setting.n_images), str(PAPER_IMAGES[dataset])),
+        ("classes", str(setting.classes) if setting.classes else "all", "all"),
+        ("tested on", "validation photos" if setting.validation else "test photos", "test photos"),
+        ("network", setting.model, "alexnet"),
+        ("first weights", "random" if random else "ImageNet", "ImageNet"),
+        ("canvas", f"{setting.canvas_px} px", f"{PAPER_CANVAS_PX} px"),
+        ("low resolution", f"{setting.resolution_px} px", f"{PAPER_RESOLUTION_PX} px"),
+    ]
+
+
+def _unpublished(setting: Setting) -> list[str]:
+    seeds = [f"{setting.n_seeds} seeds (paper: one run)"] if setting.n_seeds > 1 else []
+    return seeds + ([f"{setting.budget} (the paper does not say)"] if setting.budget else [])
+
+
+def _budget(train: Mapping[str, Any]) -> str:
+    later = _section(train, "later").get("epochs")
+    ending = f", {later} in later stages" if later else ""
+    if train.get("budget") == "steps":
+        ending += ", as many updates with fewer photos"
+    for unit in ("steps", "epochs"):
+        if train.get(unit):
+            return f"{train[unit]} {unit} a stage{ending}"
+    return ""
+
+
+def _section(recipe: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = recipe.get(name)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _commonest(frame: pd.DataFrame, column: str) -> str:
+    return str(frame[column].mode().tolist()[0])

@@ -1,0 +1,194 @@
+"""Tables for readers: CSV for machines, HTML for a browser, markdown for GitHub and MLflow."""
+
+import html
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from analysis import paper
+from analysis.colours import heat_styles
+from analysis.compare import (
+    Comparison,
+    best_places,
+    compare,
+    long_table,
+    tables_of,
+    text,
+)
+from analysis.setting import Setting, deviations, paper_dataset, setting_of
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em }}
+{style}</style></head>
+<body>
+{body}
+</body>
+</html>
+"""
+#: What `html_table` expects of the page around it.
+STYLE = """.wide { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+caption { caption-side: top; text-align: left; padding-bottom: .6em }
+th, td { padding: .3em .6em; text-align: right; white-space: nowrap }
+th.row_heading, th.blank { text-align: left }
+"""
+
+
+def write_tables(frame: pd.DataFrame, recipe: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write every table that has cells as `tableN.csv`, `tableN.html` and `tableN.md`.
+
+    Args:
+        frame: of `runs.load`.
+        recipe: of the run's `recipe.yaml`.
+        folder: made where it is not there.
+
+    Returns:
+        The files written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for table in tables_of(frame):
+        comparison = compare(frame, table)
+        setting = setting_of(frame.loc[frame["table"] == table], recipe)
+        contents = {
+            "csv": long_table(comparison).to_csv(index=False, lineterminator="\n"),
+            "html": html_page(comparison, setting),
+            "md": markdown_table(comparison, setting),
+        }
+        for ending, content in contents.items():
+            path = folder / f"{table}.{ending}"
+            path.write_text(content, encoding="utf-8")
+            written.append(path)
+    return written
+
+
+def summary_markdown(frame: pd.DataFrame, recipe: Mapping[str, Any]) -> str:
+    """All tables of a run as markdown, for the description of its MLflow run."""
+    parts = []
+    for table in tables_of(frame):
+        setting = setting_of(frame.loc[frame["table"] == table], recipe)
+        parts.append(markdown_table(compare(frame, table), setting))
+    return "\n".join(parts)
+
+
+def caption(comparison: Comparison, setting: Setting) -> str:
+    """What a table shows, of what, and how to read it; plain text."""
+    title = paper.TITLES.get(comparison.table, "Results")
+    name = f" ({setting.name})" if setting.name else ""
+    parts = [f"{title}{name}.", f"{setting.title}."]
+    if comparison.table in paper.TITLES:
+        theirs = f"the paper's, of AlexNet on all of {paper_dataset(comparison.table)}, one run"
+        parts.append(f"Accuracy in percent: ours ({theirs}).")
+    else:
+        parts.append("Accuracy in percent.")
+    if comparison.table == "table2":
+        parts.append(
+            "Low-res test. HX, LY: X eighths of the photos in high-res, then Y in low-res. "
+            f"{paper.DAGGER} staged and {paper.STAR} mixed saw the same photos: "
+            "compare them within a column; the better one of ours is bold."
+        )
+    else:
+        parts.append("Square brackets: 95 % interval. The best of ours in a column is bold.")
+    return " ".join(parts)
+
+
+def notes(comparison: Comparison, setting: Setting) -> list[str]:
+    """What must be said under a table, plain text: differences, chance, what is incomplete."""
+    lines: list[str] = []
+    if comparison.table in paper.TITLES:
+        found = deviations(setting, comparison.table)
+        lines.append(f"Differs from the paper: {'; '.join(found) or 'nothing that is known'}.")
+    measured = [entry for entry in comparison.entries.values() if entry.n_seeds]
+    half_widths = [(entry.high - entry.low) / 2 for entry in measured if entry.low <= entry.high]
+    if half_widths:
+        source = "Student's t over seeds; Wilson's of the tested photos where one seed is done"
+        lines.append(f"95 % intervals: ±{max(half_widths):.1f} points at most ({source}).")
+    return lines + _incomplete(comparison)
+
+
+def _incomplete(comparison: Comparison) -> list[str]:
+    # Where the columns are the two tests of one cell, its row says it once.
+    grid = comparison.table == "table2"
+    told = [
+        f"{row}{f' {column}' * grid}: {entry.status}, {entry.n_seeds} of {entry.n_planned} done"
+        for (row, column), entry in comparison.entries.items()
+        if entry.n_seeds < entry.n_planned
+    ]
+    found = list(dict.fromkeys(told))
+    if not found:
+        return []
+    more = f"; and {len(found) - 8} more" if len(found) > 8 else ""
+    return [f"Incomplete: {'; '.join(found[:8])}{more}."]
+
+
+def html_page(comparison: Comparison, setting: Setting) -> str:
+    """A page of its own with one table."""
+    title = html.escape(paper.TITLES.get(comparison.table, "Results"))
+    return _PAGE.format(title=title, style=STYLE, body=html_table(comparison, setting))
+
+
+def html_table(comparison: Comparison, setting: Setting) -> str:
+    """The table with heat colours and its notes, as a fragment for a page with `STYLE`."""
+    rows, columns = pd.Index(comparison.rows.values()), pd.Index(comparison.columns.values())
+    cells = pd.DataFrame(_texts(comparison), index=rows, columns=columns)
+    styles = pd.DataFrame(_styles(comparison), index=rows, columns=columns)
+    styler = Styler(cells, uuid=comparison.table, uuid_len=0, cell_ids=False)
+    styler.apply(lambda _: styles, axis=None)
+    styler.set_caption(html.escape(caption(comparison, setting)))
+    styler.format(escape="html")
+    styler.format_index(escape="html", axis=0)
+    styler.format_index(escape="html", axis=1)
+    lines = "\n".join(f"<p>{html.escape(line)}</p>" for line in notes(comparison, setting))
+    return f'<div class="wide">\n{styler.to_html()}</div>\n{lines}'
+
+
+def markdown_table(comparison: Comparison, setting: Setting) -> str:
+    """The table in GitHub's markdown with its caption above and its notes below."""
+    best = best_places(comparison)
+    lines = [["", *(_escaped(label) for label in comparison.columns.values())]]
+    lines.append([":--", *["--:"] * len(comparison.columns)])
+    for (row, label), texts in zip(comparison.rows.items(), _texts(comparison), strict=True):
+        cells = [
+            f"**{_escaped(cell)}**" if (row, column) in best else _escaped(cell)
+            for column, cell in zip(comparison.columns, texts, strict=True)
+        ]
+        lines.append([_escaped(label), *cells])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    below = "\n".join(f"- {_escaped(line)}" for line in notes(comparison, setting))
+    return f"{_escaped(caption(comparison, setting))}\n\n{table}\n\n{below}\n"
+
+
+def _texts(comparison: Comparison) -> list[list[str]]:
+    wide = comparison.table != "table2"
+    return [
+        [text(comparison.entries[row, column], with_interval=wide) for column in comparison.columns]
+        for row in comparison.rows
+    ]
+
+
+def _styles(comparison: Comparison) -> list[list[str]]:
+    best = best_places(comparison)
+    places = [[(row, column) for column in comparison.columns] for row in comparison.rows]
+    percent = np.array([[comparison.entries[place].ours for place in row] for row in places])
+    return [
+        [
+            "; ".join(filter(None, [style, "font-weight: bold" if place in best else ""]))
+            for place, style in zip(row, styles, strict=True)
+        ]
+        for row, styles in zip(places, heat_styles(percent).tolist(), strict=True)
+    ]
+
+
+def _escaped(plain: str) -> str:
+    one_line = " ".join(plain.split())
+    return re.sub(r"([\\`*_\[\]|~$#])", r"\\\1", html.escape(one_line, quote=False))

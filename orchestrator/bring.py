@@ -1,0 +1,109 @@
+"""`f2c prepare`: bring a data set under `--root`, or make the views of a recipe now."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import Progress
+
+from orchestrator.closing import program
+from orchestrator.cluster import ray_session
+from orchestrator.experiment import load_experiment
+from orchestrator.flags import leading_words, parse
+from orchestrator.plan import make_plan
+from trainables.archive import download_cub200, extract
+from trainables.datasets import DATASETS, read_index
+from trainables.errors import ConfigError
+from trainables.index import Index
+from trainables.prepare import IN_PROCESS_PHOTOS, PrepareReport, prepare
+from trainables.spec import DataSpec, ViewSpec
+from trainables.views import is_prepared
+
+ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zip")
+
+
+def bring(arguments: Sequence[str], console: Console) -> int:
+    """Dispatch on a data set's name or a recipe's.
+
+    Raises:
+        ConfigError: for what is neither.
+        DataError: for whatever is wrong with archive, annotations or photos.
+    """
+    words = leading_words(arguments)
+    if words and words[0] in DATASETS and words[0] != "synthetic":
+        return _bring_dataset(words[0], arguments[1:], console)
+    return _prepare_recipe(words[0] if words else None, arguments[len(words) :], console)
+
+
+def _bring_dataset(name: str, flags: Sequence[str], console: Console) -> int:
+    def options(
+        source: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
+        root: Path = Path("runs"),
+        *,
+        download: bool = False,
+    ) -> tuple[Path | None, Path, bool]:
+        return source, root, download
+
+    source, root, download = tyro.cli(options, args=list(flags), prog=f"f2c prepare {name}")
+    if download and name != "cub200":
+        raise ConfigError(f"{name} has no public archive any more; give --from PATH")
+    if download:
+        source = download_cub200(root / "downloads")
+    if source is None:
+        raise ConfigError(f"say where the photos are: f2c prepare {name} --from PATH")
+    folder = source
+    if source.name.endswith(ARCHIVES):
+        folder = _only_folder(extract(source, root / "datasets" / name))
+    index = read_index(DataSpec(dataset=name, root=str(folder)))
+    splits = ", ".join(f"{len(index.rows(split))} {split}" for split in ("train", "test"))
+    console.print(f"{name}: {len(index.class_names)} classes, {splits} photos in {folder}")
+    console.print(f"next  {program()} plan RECIPE --data.dataset {name} --data.root {folder}")
+    return 0
+
+
+def _only_folder(folder: Path) -> Path:
+    """The set's own folder inside an archive that wraps it in one."""
+    inside = [item for item in folder.iterdir() if item.is_dir()]
+    return inside[0] if len(inside) == 1 and len(list(folder.iterdir())) <= 2 else folder
+
+
+def _prepare_recipe(name: str | None, flags: Sequence[str], console: Console) -> int:
+    recipe, machine = parse(name, flags)
+    experiment = load_experiment(recipe, machine.root, must_exist=True)
+    plan, data_root = make_plan([experiment]), machine.root / "data"
+    views = {v for s in plan.stages.values() for v in (*s.spec.views, *s.evaluations)}
+    missing = [view for view in views if not is_prepared(data_root, view)]
+    jobs = [(experiment.index, recipe.data, experiment.facts.data_key)]
+    if recipe.auxiliary is not None and experiment.auxiliary is not None:
+        jobs.append((experiment.auxiliary_index, recipe.auxiliary, experiment.auxiliary.data_key))
+    for index, data, data_key in jobs:
+        specs = [view for view in missing if view.data_key == data_key]
+        if index is not None and specs:
+            with ray_session(machine) if len(index) >= IN_PROCESS_PHOTOS else nullcontext():
+                report = prepare_with_bar(index, data, specs, data_root, console)
+            console.print(
+                f"{report.n_photos} photos -> {', '.join(report.prepared)} in "
+                f"{report.seconds:.1f} s; {report.n_clipped_boxes} boxes cut off at the border"
+            )
+    console.print(f"ready: {len(views)} views under {data_root}")
+    console.print(f"next  {program()} run {' '.join([name or '', *flags])}".rstrip())
+    return 0
+
+
+def prepare_with_bar(
+    index: Index, data: DataSpec, views: list[ViewSpec], data_root: Path, console: Console
+) -> PrepareReport:
+    """Prepare with a progress bar where there is a terminal."""
+    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(f"preparing {data.dataset}", total=None)
+        return prepare(
+            index,
+            data,
+            views,
+            data_root,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )

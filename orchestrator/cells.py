@@ -1,0 +1,90 @@
+"""Tables and grids -> cells. Pure."""
+
+import difflib
+from collections.abc import Iterator
+
+from orchestrator.recipe import Recipe, sequence_drafts
+from trainables.errors import ConfigError
+from trainables.spec import Cell, StageDraft
+from trainables.strategies import STRATEGIES
+
+
+def cells_of(recipe: Recipe, n_train: int) -> tuple[Cell, ...]:
+    """Every distinct cell of a recipe, in table order, for a training split of that many images.
+
+    Raises:
+        ConfigError: for unknown strategies, no cells, or more images than there are.
+    """
+    _check(recipe, n_train)
+    found: dict[str, Cell] = {}
+    for seed in recipe.seeds:
+        for strategy, high, low in _levels(recipe):
+            cell = Cell(
+                strategy=strategy,
+                n_high=images_at(recipe, high, n_train),
+                n_low=images_at(recipe, low, n_train),
+                high_level=high,
+                low_level=low,
+                seed=seed,
+            )
+            found.setdefault(cell.name, cell)
+    return tuple(found.values())
+
+
+def images_at(recipe: Recipe, level: int, n_train: int) -> int:
+    """Images of a level: eighths of all, or `step` images each; the top level is all (A1)."""
+    cells = recipe.cells
+    if cells.step == "auto":
+        return round(level * n_train / cells.top_level)
+    return n_train if level == cells.top_level else level * cells.step
+
+
+def drafts_of(recipe: Recipe, cell: Cell) -> tuple[StageDraft, ...]:
+    """The stages of a cell by its strategy, shipped or spelt out in the recipe."""
+    if cell.strategy in recipe.sequences:
+        return sequence_drafts(recipe.sequences[cell.strategy], cell.n_high, cell.n_low)
+    return STRATEGIES[cell.strategy](cell)
+
+
+def _levels(recipe: Recipe) -> Iterator[tuple[str, int, int]]:
+    cells = recipe.cells
+    for high in cells.high:
+        for low in cells.low:
+            yield "staged_hl", high, low
+    for level in cells.mixed:
+        yield "mixed", level, level
+    for strategy in cells.strategies:
+        yield strategy, *_full_levels(recipe, strategy)
+
+
+def _full_levels(recipe: Recipe, strategy: str) -> tuple[int, int]:
+    """All photos in each form that the strategy trains on, none in a form that it does not."""
+    top = recipe.cells.top_level
+    probe = Cell(strategy=strategy, n_high=1, n_low=1, high_level=1, low_level=1, seed=0)
+    forms = {form for draft in drafts_of(recipe, probe) for form in draft.views}
+    return top * ("high" in forms), top * bool(forms - {"high"})
+
+
+def _check(recipe: Recipe, n_train: int) -> None:
+    known = [*STRATEGIES, *recipe.sequences]
+    faults = []
+    for strategy in recipe.cells.strategies:
+        if strategy not in known:
+            near = difflib.get_close_matches(strategy, known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            faults.append(f"no strategy named {strategy}: {hint}known are {', '.join(known)}")
+    cells = recipe.cells
+    if not (cells.strategies or cells.mixed or (cells.high and cells.low)):
+        faults.append("the recipe asks for no cells: give cells.high and cells.low, or strategies")
+    faults += [
+        f"level {level} asks for {images_at(recipe, level, n_train)} images, there are {n_train} "
+        "training images; lower cells.step or the level"
+        for level in sorted(set(cells.levels))
+        if images_at(recipe, level, n_train) > n_train or level > cells.top_level
+    ]
+    if any(level < 0 for level in cells.levels) or 0 in (*cells.low, *cells.mixed):
+        faults.append("levels are 0 (cells.high only) or more")
+    if cells.step != "auto" and cells.step < 1:
+        faults.append("cells.step must be `auto` or a number of images")
+    if faults:
+        raise ConfigError("\n".join(faults))

@@ -1,0 +1,192 @@
+"""The verbs of `f2c`. Each imports what it needs when it needs it, so help is quick."""
+
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from trainables.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from orchestrator.sweep import Outcome
+
+VERBS = {
+    "prepare": "prepare RECIPE | prepare cub200 --download | prepare SET --from PATH",
+    "plan": "plan RECIPE...         cells, stages, what is shared and done, time, disk",
+    "run": "run [RECIPE]           train what is missing, then tables and figures",
+    "status": "status RECIPE          which cells are done",
+    "explain": "explain RECIPE CELL    its stages, and why one would be trained",
+    "gc": "gc [--delete]          leftovers that no stage needs",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; return the exit status (0, 2, 65, 70, 75, 130, 143)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    if not given or given[0] in ("-h", "--help"):
+        console.print(usage())
+        return 0
+    verb, rest = given[0], given[1:]
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        console.print(f"f2c has no verb {verb}{hint}\n\n{usage()}")
+        return 2
+    try:
+        return _VERBS[verb](rest, console)
+    except (ConfigError, DataError) as error:
+        console.print(str(error))
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+
+
+def usage() -> str:
+    """All verbs, one line each."""
+    from orchestrator.recipe import shipped
+
+    verbs = "\n".join(f"  f2c {text}" for text in VERBS.values())
+    return (
+        "f2c - train on sharp photos, recognise blurry ones\n\n"
+        f"{verbs}\n\n"
+        f"RECIPE is one of {', '.join(shipped())}, or a YAML file. Any field of it is a flag:\n"
+        "  --train.epochs 3 --data.root DIR --data.resolution-px 25 --seeds 0 1 2\n"
+        "`f2c run RECIPE --help` lists them all, with how to run: --root, --executor, ..."
+    )
+
+
+def _run(arguments: Sequence[str], console: Console) -> int:
+    from orchestrator.cluster import check_local_machine
+    from orchestrator.flags import leading_words, parse
+
+    words = leading_words(arguments)
+    recipe, machine = parse(words[0] if words else None, arguments[len(words) :])
+    check_local_machine(machine)
+    from orchestrator.estimate import plan_text
+    from orchestrator.experiment import check_model_fits, load_experiment
+    from orchestrator.plan import make_plan
+
+    experiment = load_experiment(recipe, machine.root, must_exist=True)
+    plan = make_plan([experiment])
+    console.print(plan_text([experiment], plan, machine))
+    check_model_fits(recipe)
+    from orchestrator.roots import import_weights
+    from orchestrator.sweep import Sweep
+    from trainables.store import Store
+
+    import_weights(experiment, Store(machine.root / "store"))
+    command = " ".join(["f2c run", recipe.name, *arguments[len(words) :]])
+    outcome = Sweep(experiment, plan, machine, command).run(console)
+    _publish(outcome, [*arguments], console)
+    return outcome.exit_status
+
+
+def _publish(outcome: "Outcome", arguments: list[str], console: Console) -> None:
+    """Tables and figures, MLflow's summary, and the last words on the terminal."""
+    from analysis.figures import write_figures
+    from analysis.runs import load, load_recipe
+    from analysis.tables import summary_markdown, write_tables
+    from analysis.terminal import as_rich_table
+    from orchestrator.closing import close_tracking, last_words
+
+    frame, recipe = load(outcome.folder), load_recipe(outcome.folder)
+    tables = write_tables(frame, recipe, outcome.folder / "tables")
+    figures = write_figures(frame, recipe, outcome.folder / "figures")
+    files = [*tables, *figures]
+    close_tracking(outcome, files, summary_markdown(frame, recipe))
+    table = as_rich_table(frame)
+    if table is not None:
+        console.print(table)
+    for line in last_words(outcome, files, arguments):
+        console.print(line)
+
+
+def _plan(arguments: Sequence[str], console: Console) -> int:
+    from orchestrator.closing import program
+    from orchestrator.estimate import plan_text
+    from orchestrator.experiment import load_experiment
+    from orchestrator.flags import leading_words, parse
+    from orchestrator.plan import make_plan
+
+    words = leading_words(arguments)
+    parsed = [parse(name, arguments[len(words) :]) for name in words or [None]]
+    experiments = [
+        load_experiment(recipe, machine.root, must_exist=False) for recipe, machine in parsed
+    ]
+    console.print(plan_text(experiments, make_plan(experiments), parsed[0][1]))
+    for word in words or [""]:
+        console.print(f"next  {program()} run {word} {' '.join(arguments[len(words) :])}".rstrip())
+    return 0
+
+
+def _status(arguments: Sequence[str], console: Console) -> int:
+    from orchestrator.closing import program
+    from orchestrator.experiment import load_experiment
+    from orchestrator.flags import leading_words, parse
+    from orchestrator.inventory import take_inventory
+    from orchestrator.plan import make_plan
+    from orchestrator.results import cell_rows
+    from trainables.store import Store
+
+    words = leading_words(arguments)
+    recipe, machine = parse(words[0] if words else None, arguments[len(words) :])
+    experiment = load_experiment(recipe, machine.root, must_exist=False)
+    plan, store = make_plan([experiment]), Store(machine.root / "store")
+    rows = cell_rows(experiment, plan, store, {})
+    still = [row for row in rows if row["status"] != "done"]
+    console.print(
+        f"{len(rows) - len(still)} of {len(rows)} cells done, "
+        f"{len(take_inventory(plan, store).missing)} of {len(plan.stages)} stages to train"
+    )
+    for row in still[:10]:
+        console.print(f"  {row['status']:9} {row['cell']}")
+    if not still:
+        console.print(f"results  {machine.root / recipe.name / 'results.parquet'}")
+        return 0
+    console.print(f"next  {program()} run {' '.join(arguments)}".rstrip())
+    return 75
+
+
+def _explain(arguments: Sequence[str], console: Console) -> int:
+    from orchestrator.experiment import load_experiment
+    from orchestrator.explain import explain_cell
+    from orchestrator.flags import leading_words, parse
+    from orchestrator.plan import make_plan
+    from trainables.store import Store
+
+    words = leading_words(arguments)
+    if len(words) != 2:
+        raise ConfigError("explain wants a recipe and a cell: f2c explain demo staged_hl/h3-l5/s0")
+    recipe, machine = parse(words[0], arguments[2:])
+    plan = make_plan([load_experiment(recipe, machine.root, must_exist=False)])
+    for line in explain_cell(plan, words[1], Store(machine.root / "store")):
+        console.print(line)
+    return 0
+
+
+def _prepare(arguments: Sequence[str], console: Console) -> int:
+    from orchestrator.bring import bring
+
+    return bring(arguments, console)
+
+
+def _gc(arguments: Sequence[str], console: Console) -> int:
+    from orchestrator.leftovers import collect
+
+    return collect(arguments, console)
+
+
+_VERBS: dict[str, Callable[[Sequence[str], Console], int]] = {
+    "prepare": _prepare,
+    "plan": _plan,
+    "run": _run,
+    "status": _status,
+    "explain": _explain,
+    "gc": _gc,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

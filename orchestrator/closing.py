@@ -1,0 +1,110 @@
+"""The end of a run: its summary for MLflow, and what the user reads last."""
+
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.cluster import local_cpus
+from orchestrator.display import duration
+
+if TYPE_CHECKING:
+    from orchestrator.sweep import Outcome
+
+KINDS = ("train", "evaluate", "load", "store")
+
+
+def close_tracking(outcome: "Outcome", files: Sequence[Path], note: str) -> None:
+    """Write the sweep's summary metrics, description and artifacts; wait until they are sent."""
+    accuracies = [row["accuracy_low"] for row in outcome.rows if row["status"] == "done"]
+    metrics = {
+        "cells": float(len(outcome.rows)),
+        "cells_done": float(len(accuracies)),
+        "stages_trained": float(len(outcome.progress.trained)),
+        "best_accuracy_low": max(accuracies, default=math.nan),
+    }
+    metrics |= {f"{_slug(name)}_s": value for name, value in outcome.seconds.items()}
+    status = "done" if outcome.exit_status == 0 else "stopped" if outcome.signal else "failed"
+    extra = [outcome.folder / name for name in ("results.parquet", "plan.json", "recipe.yaml")]
+    outcome.tracker.finish(status, metrics, note, [*files, *extra])
+
+
+def _slug(text: str) -> str:
+    return text.replace(" ", "_").replace("-", "_")
+
+
+def last_words(outcome: "Outcome", files: Sequence[Path], arguments: Sequence[str]) -> Iterator[str]:
+    """Where the time went, what failed and why, where everything lies, and what to run next."""
+    yield from time_lines(outcome)
+    yield from _counts(outcome)
+    for file in files:
+        if file.suffix == ".html":
+            yield f"table    {file}"
+        if file.suffix == ".png":
+            yield f"figure   {file}"
+    yield f"results  {outcome.folder / 'results.parquet'}"
+    yield from _tracking_lines(outcome)
+    if outcome.exit_status == 0:
+        yield f"next     {program()} status {' '.join(arguments)}".rstrip()
+    else:
+        yield f"resume   {program()} run {' '.join(arguments)}".rstrip()
+
+
+def time_lines(outcome: "Outcome") -> Iterator[str]:
+    """The run's own account of its time."""
+    seconds = outcome.seconds
+    if "slots" not in seconds:
+        yield "time     nothing had to be trained"
+        return
+    slots = seconds["slots"]
+    parts = {kind: seconds.get(f"slot {kind}", 0.0) / slots for kind in KINDS}
+    useful = parts["train"] + parts["evaluate"]
+    yield (
+        f"time     start-up {duration(seconds.get('start-up'))} (Ray "
+        f"{duration(seconds.get('ray start'))}, preparation beside it "
+        f"{duration(seconds.get('preparation', 0.0))}), stages {duration(seconds['stages'])} on "
+        f"{outcome.progress.slots} slots of {local_cpus()} CPUs"
+    )
+    shares = ", ".join(f"{kind} {share:.1%}" for kind, share in parts.items())
+    yield (
+        f"         of the slots' time: {shares}, Ray, Tune and waiting "
+        f"{1 - sum(parts.values()):.1%}; neither training nor evaluation {1 - useful:.1%}"
+    )
+    yield f"         MLflow {outcome.tracker.seconds:.1f} s beside the training"
+
+
+def _counts(outcome: "Outcome") -> Iterator[str]:
+    statuses = [row["status"] for row in outcome.rows]
+    counts = ", ".join(f"{statuses.count(s)} {s}" for s in dict.fromkeys(statuses))
+    yield f"cells    {counts}"
+    for key, status in outcome.progress.statuses.items():
+        if status in ("failed", "diverged"):
+            reason = outcome.progress.reasons.get(key, "")
+            yield f"{status:8} {outcome.plan.stages[key].name}: {reason}"
+
+
+def _tracking_lines(outcome: "Outcome") -> Iterator[str]:
+    tracker = outcome.tracker
+    if tracker.failure is not None:
+        yield (
+            f"MLflow   not reached ({tracker.failure}); nothing else is missing, and the same "
+            "command again fills it in"
+        )
+        return
+    if tracker.uri.startswith("sqlite:"):
+        yield f"MLflow   {program('mlflow')} ui --backend-store-uri {tracker.uri}"
+    yield f"         then open {tracker.link} (click + to unfold)"
+
+
+def program(name: str = "f2c") -> str:
+    """How the user calls an installed program, so that what a message names runs as printed."""
+    if shutil.which(name):
+        return name
+    beside = Path(sys.executable).with_name(name)
+    try:
+        return str(beside.relative_to(Path.cwd()))
+    except ValueError:
+        return os.fspath(beside)

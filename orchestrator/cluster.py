@@ -1,0 +1,123 @@
+"""Ray: start a private one or join the one that is named, after checking what is asked of it."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainables.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How to run, never what: none of this is part of a stage's identity.
+
+    `gpus_per_stage` is a share of a GPU; above 0, stages train on CUDA.
+    """
+
+    root: Path
+    executor: str = "ray"
+    address: str = "local"
+    cpus_per_stage: int = 1
+    gpus_per_stage: float = 0.0
+    tracking_uri: str | None = None
+
+    @property
+    def device(self) -> str:
+        """Torch's name of what a stage trains on."""
+        return "cuda" if self.gpus_per_stage > 0 else "cpu"
+
+
+def check_local_machine(machine: Machine) -> None:
+    """Refuse at once what this machine can never give; Tune would wait for ever.
+
+    Raises:
+        ConfigError: naming the flag to change.
+    """
+    if machine.cpus_per_stage < 1 or machine.gpus_per_stage < 0:
+        raise ConfigError("--cpus-per-stage is at least 1 and --gpus-per-stage at least 0")
+    if machine.address != "local":
+        return
+    n_gpus, n_cpus = local_gpus(), local_cpus()
+    if machine.gpus_per_stage > n_gpus:
+        raise ConfigError(
+            f"--gpus-per-stage {machine.gpus_per_stage:g} asks for a GPU, this machine has "
+            f"{n_gpus}; use --gpus-per-stage 0 to train on its {n_cpus} CPUs"
+        )
+    if machine.cpus_per_stage > n_cpus:
+        raise ConfigError(
+            f"--cpus-per-stage {machine.cpus_per_stage} is more than this machine's {n_cpus} CPUs"
+        )
+
+
+def local_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def local_gpus() -> int:
+    """NVIDIA GPUs of this machine, seen without importing torch (seconds)."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([part for part in visible.split(",") if part.strip() not in ("", "-1")])
+    return len([p for p in Path("/dev").glob("nvidia*") if p.name[6:].isdigit()])
+
+
+def slots_of(machine: Machine, n_cpus: float, n_gpus: float) -> int:
+    """Stages that run at a time on so many CPUs and GPUs.
+
+    Raises:
+        ConfigError: when not even one fits.
+    """
+    slots = int(n_cpus // machine.cpus_per_stage)
+    if machine.gpus_per_stage > 0:
+        per_gpu = int(1 // machine.gpus_per_stage) if machine.gpus_per_stage < 1 else 1
+        whole = int(n_gpus // max(1.0, machine.gpus_per_stage))
+        slots = min(slots, whole * per_gpu)
+    if slots < 1:
+        raise ConfigError(
+            f"the cluster has {n_cpus:g} CPUs and {n_gpus:g} GPUs, one stage needs "
+            f"{machine.cpus_per_stage} and {machine.gpus_per_stage:g}; lower --cpus-per-stage or "
+            "--gpus-per-stage"
+        )
+    return slots
+
+
+@contextmanager
+def ray_session(machine: Machine) -> Iterator[int]:
+    """Ray for the length of a run; yields the number of stages that run at a time."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    own = not ray.is_initialized()
+    temporary = Path(tempfile.mkdtemp(prefix="f2c-ray-")) if own else None
+    try:
+        if own:
+            _init(machine, temporary)
+        resources = ray.cluster_resources()
+        yield slots_of(machine, resources.get("CPU", 0), resources.get("GPU", 0))
+    finally:
+        if own:
+            ray.shutdown()
+            if machine.address == "local" and temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _init(machine: Machine, temporary: Path | None) -> None:
+    import ray
+
+    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    if machine.address != "local":
+        ray.init(address=machine.address, **quiet)
+        return
+    ray.init(
+        address="local",
+        num_cpus=local_cpus(),
+        num_gpus=local_gpus(),
+        include_dashboard=False,
+        _temp_dir=str(temporary),
+        **quiet,
+    )

@@ -1,0 +1,121 @@
+"""What a plan will cost, said before it starts: stages, time, disk."""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.cluster import Machine, local_cpus, local_gpus, slots_of
+from orchestrator.display import duration
+from orchestrator.experiment import Experiment
+from orchestrator.inventory import Inventory, Speeds, take_inventory
+from orchestrator.plan import Plan
+from orchestrator.schedule import Schedule
+from trainables.store import Store
+
+#: Parameters (millions) of networks that are not built just to estimate their size on disk.
+MEGAPARAMETERS = {"alexnet": 57.7, "squeezenet1_1": 0.83, "tiny": 0.05, "resnet18": 11.3}
+DEFAULT_MEGAPARAMETERS = 25.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of wall clock on so many slots, summed slot seconds, and bytes on disk."""
+
+    wall_s: float
+    slot_s: float
+    store_bytes: int
+    views_bytes: int
+    recorded: bool
+
+
+def estimate(
+    plan: Plan, inventory: Inventory, speeds: Speeds, counts: tuple[int, int], slots: int,
+    device: str,
+) -> Estimate:
+    """Simulate the schedule with expected durations.
+
+    Args:
+        plan: all stages.
+        inventory: which of them are missing.
+        speeds: recorded or guessed.
+        counts: training and evaluation photos of the data set.
+        slots: stages that run at a time.
+        device: what they train on.
+    """
+    seconds = {k: speeds.seconds(s, counts[1], device) for k, s in plan.stages.items()}
+    missing = set(inventory.missing)
+    recorded = all(speeds.of(plan.stages[key].spec, device)[1] for key in missing)
+    return Estimate(
+        wall_s=simulate(Schedule(plan, missing, seconds), seconds, slots),
+        slot_s=sum(seconds[key] for key in missing),
+        store_bytes=sum(_stage_bytes(plan, key) for key in missing),
+        views_bytes=_views_bytes(plan, counts),
+        recorded=recorded,
+    )
+
+
+def simulate(schedule: Schedule, seconds: dict[str, float], slots: int) -> float:
+    """Makespan of a schedule on equal slots, by its own decisions."""
+    now, running = 0.0, []
+    while True:
+        while len(running) < slots and (key := schedule.next_ready()) is not None:
+            heapq.heappush(running, (now + seconds[key], key))
+        if not running:
+            return now
+        now, key = heapq.heappop(running)
+        schedule.finish(key, usable=True)
+
+
+def _stage_bytes(plan: Plan, key: str) -> int:
+    name = plan.stages[key].spec.model.name
+    return int(4e6 * MEGAPARAMETERS.get(name, DEFAULT_MEGAPARAMETERS))
+
+
+def _views_bytes(plan: Plan, counts: tuple[int, int]) -> int:
+    views = {v for s in plan.stages.values() for v in (*s.spec.views, *s.evaluations)}
+    sizes = [
+        (counts[0] if view.split == "train" else counts[1])
+        * 3
+        * (view.resolution_px or view.canvas_px) ** 2
+        for view in views
+    ]
+    return sum(sizes)
+
+
+def plan_text(experiments: Sequence[Experiment], plan: Plan, machine: Machine) -> str:
+    """What a plan says before anything starts."""
+    inventory = take_inventory(plan, Store(machine.root / "store"))
+    counts = (
+        max(e.facts.n_train for e in experiments),
+        max(e.facts.n_evaluate for e in experiments),
+    )
+    slots = 1
+    if machine.executor == "ray" and machine.address == "local":
+        slots = slots_of(machine, local_cpus(), local_gpus())
+    speeds = Speeds(machine.root / "speeds.json")
+    cost = estimate(plan, inventory, speeds, counts, slots, machine.device)
+    names = ", ".join(e.recipe.name for e in experiments)
+    saved = 1 - plan.images / plan.unshared_images if plan.unshared_images else 0.0
+    runs = plan.unshared_stages - len(plan.stages)
+    lines = [
+        f"Plan  {names}: {len(plan.cells)} cells -> {len(plan.stages)} stages "
+        f"({runs} stage runs saved by sharing: {saved:.0%} of the images)",
+        f"      {len(plan.stages) - len(inventory.missing)} stages need no training, "
+        f"{len(inventory.missing)} to train: about {duration(cost.wall_s)} on {slots} "
+        f"slot{'s'[: slots > 1]} ({duration(cost.slot_s)} of one slot's work; "
+        f"{'recorded' if cost.recorded else 'guessed'} speeds), "
+        f"{(cost.store_bytes + cost.views_bytes) / 1e6:,.0f} MB of disk",
+    ]
+    for experiment in experiments:
+        recipe = experiment.recipe
+        if recipe.model.weights == "none":
+            lines.append(
+                f"      pretrained: none - {recipe.model.name} of {recipe.name} starts from "
+                "random weights, unlike the paper"
+            )
+        if not experiment.facts.known:
+            lines.append(
+                f"      the photos of {recipe.data.dataset} are not at hand: planned with the "
+                "published counts; give --data.root DIR to run"
+            )
+    return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""A recipe together with what is known of its data and weights: all that a plan needs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.recipe import Recipe
+from trainables.datasets import find_dataset, read_index
+from trainables.errors import ConfigError, DataError
+from trainables.fingerprint import key_of
+from trainables.index import Index, content_key, evaluation_split, file_sums
+from trainables.spec import DataSpec
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Counts and fingerprint of a data set; `known` is False where the photos are not at hand."""
+
+    data_key: str
+    n_train: int
+    n_evaluate: int
+    n_classes: int
+    known: bool = True
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What `plan` and `run` work from. `weights_key` is None for random weights."""
+
+    recipe: Recipe
+    facts: Facts
+    weights_key: str | None
+    index: Index | None = None
+    auxiliary: Facts | None = None
+    auxiliary_index: Index | None = None
+
+
+def load_experiment(recipe: Recipe, root: Path, *, must_exist: bool) -> Experiment:
+    """Read the index tables and fingerprint the weights.
+
+    Args:
+        recipe: checked.
+        root: where fingerprints of files are remembered.
+        must_exist: False plans the complete published sets without their photos.
+
+    Raises:
+        DataError: missing data and missing weights, named in one message.
+    """
+    faults = []
+    facts, index = _facts(recipe.data, root, faults, must_exist=must_exist)
+    auxiliary = auxiliary_index = None
+    if recipe.auxiliary is not None:
+        auxiliary, auxiliary_index = _facts(recipe.auxiliary, root, faults, must_exist=must_exist)
+    weights_key = _weights_key(recipe, root, faults, must_exist=must_exist)
+    if faults:
+        raise DataError("\n".join(faults))
+    return Experiment(recipe, facts, weights_key, index, auxiliary, auxiliary_index)
+
+
+def _facts(
+    data: DataSpec, root: Path, faults: list[str], *, must_exist: bool
+) -> tuple[Facts, Index | None]:
+    complete = find_dataset(data.dataset).complete
+    try:
+        index = read_index(data)
+    except DataError as error:
+        if must_exist or complete is None or data.root is not None:
+            faults.append(str(error))
+            return Facts("", 1, 1, 2, known=False), None
+        n_classes = data.classes or complete.n_classes
+        share = n_classes / complete.n_classes
+        n_train = round(share * complete.n_train)
+        held = round(data.validation * n_train)
+        n_evaluate = held or round(share * complete.n_test)
+        key = key_of(["expected", data.dataset, n_train, n_evaluate, n_classes])
+        return Facts(key, n_train - held, n_evaluate, n_classes, known=False), None
+    return facts_of(index, data, root), index
+
+
+def facts_of(index: Index, data: DataSpec, root: Path) -> Facts:
+    """Counts and content fingerprint of an index."""
+    drawn_key = find_dataset(data.dataset).content_key
+    key = drawn_key(data) if drawn_key else content_key(index, root / "data" / "sums.json")
+    n_train, n_evaluate = len(index.rows("train")), len(index.rows(evaluation_split(data)))
+    if not n_train or not n_evaluate:
+        raise DataError(
+            f"{data.dataset} has {n_train} training and {n_evaluate} {evaluation_split(data)} "
+            "photos; both are needed"
+        )
+    return Facts(key, n_train, n_evaluate, len(index.class_names))
+
+
+def _weights_key(
+    recipe: Recipe, root: Path, faults: list[str], *, must_exist: bool
+) -> str | None:
+    model = recipe.model
+    if model.weights == "none":
+        return None
+    if model.weights == "torchvision":
+        return key_of(["weights", model.name, "torchvision default"])
+    path = Path(model.weights)
+    if path.is_file():
+        (digest,) = file_sums([path], root / "data" / "sums.json")
+        return key_of(["weights", model.name, digest])
+    if must_exist:
+        faults.append(
+            f"weights {model.weights} of {model.name} are missing: give --model.weights FILE "
+            "(.safetensors or a torchvision state dict), or --model.weights none for random ones"
+        )
+        return None
+    return key_of(["weights", model.name, "expected"])
+
+
+def check_model_fits(recipe: Recipe) -> None:
+    """Refuse a canvas that the network cannot take."""
+    from trainables.models import input_px_of
+
+    wanted = input_px_of(recipe.model.name)
+    given = recipe.data.crop_px or recipe.data.canvas_px
+    if wanted is not None and given != wanted:
+        raise ConfigError(
+            f"{recipe.model.name} takes {wanted} px photos; data.canvas_px (or data.crop_px) is "
+            f"{given}; give --data.canvas-px {wanted}"
+        )

@@ -1,0 +1,57 @@
+"""Command line -> recipe with its overrides, and how to run it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from orchestrator.cluster import Machine, local_gpus
+from orchestrator.recipe import Recipe, default_recipe, load_recipe
+from trainables.errors import ConfigError
+
+
+def leading_words(arguments: Sequence[str]) -> list[str]:
+    """The words before the first flag."""
+    words = []
+    for word in arguments:
+        if word.startswith("-"):
+            break
+        words.append(word)
+    return words
+
+
+def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
+    """Load a recipe and apply flags such as `--train.epochs 3`.
+
+    Args:
+        name: shipped name or path; None takes `F2C_RECIPE`, else the demo.
+        flags: any field of the recipe, and those of `Machine`.
+
+    Raises:
+        ConfigError: for what the recipe refuses.
+        SystemExit: status 2 for unknown flags and wrong types, 0 after `--help`.
+    """
+    default = load_recipe(name or default_recipe())
+
+    def both(
+        recipe: Annotated[Recipe, tyro.conf.arg(name="")] = default,
+        root: Path = Path("runs"),
+        executor: Literal["ray", "inline"] = "ray",
+        address: str = "local",
+        cpus_per_stage: int = 1,
+        gpus_per_stage: float | None = None,
+        tracking_uri: str | None = None,
+    ) -> Any:
+        gpus = gpus_per_stage
+        if gpus is None:
+            gpus = 1.0 if address == "local" and local_gpus() else 0.0
+        return recipe, Machine(root, executor, address, cpus_per_stage, gpus, tracking_uri)
+
+    try:
+        recipe, machine = tyro.cli(
+            both, args=list(flags), prog="f2c", config=(tyro.conf.AvoidSubcommands,)
+        )
+        return Recipe.model_validate_json(recipe.model_dump_json()), machine
+    except ValueError as error:
+        raise ConfigError(str(error)) from None

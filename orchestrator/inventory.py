@@ -1,0 +1,118 @@
+"""What the store already holds of a plan, and how fast stages like its were trained."""
+
+import json
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.plan import Plan, PlannedStage
+from trainables.fingerprint import key_of
+from trainables.spec import StageSpec
+from trainables.store import Entry, Store
+
+#: Photos per second and CPU core in bfloat16 training at 227 px where nothing was recorded yet:
+#: a rough guess from published operation counts and this program's own runs.
+GUESS_IMAGES_PER_S = {"alexnet": 25.0, "squeezenet1_1": 40.0, "tiny": 900.0}
+GUESS_DEFAULT = 12.0
+#: Evaluation needs no backward pass.
+EVALUATION_SPEEDUP = 3.0
+CANVAS_OF_GUESS_PX = 227
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Per stage key: its committed entry (or None), and which keys still have to run."""
+
+    entries: dict[str, Entry | None]
+    missing: frozenset[str]
+    diverged: frozenset[str]
+
+    @property
+    def done(self) -> int:
+        """Stages of the plan that the store holds."""
+        return sum(entry is not None for entry in self.entries.values())
+
+
+def take_inventory(plan: Plan, store: Store) -> Inventory:
+    """Look every stage up; needed are the cells' last stages and their missing ancestors."""
+    entries = {key: store.find(key) for key in plan.stages}
+    diverged = frozenset(k for k, e in entries.items() if e is not None and e.kind == "diverged")
+    missing: set[str] = set()
+    queue = [key for _, key in plan.cells.values() if not _complete(plan.stages[key], entries, store)]
+    while queue:
+        key = queue.pop()
+        if key in missing or key in diverged:
+            continue
+        missing.add(key)
+        queue += [p for p in plan.stages[key].parents if entries[p] is None]
+    return Inventory(entries, frozenset(missing), diverged)
+
+
+def _complete(stage: PlannedStage, entries: dict[str, Entry | None], store: Store) -> bool:
+    entry = entries[stage.key]
+    if entry is None:
+        return False
+    return entry.kind == "diverged" or all(
+        metrics_of(entry, stage.key, key_of(view), store) is not None for view in stage.evaluations
+    )
+
+
+def metrics_of(
+    entry: Entry, stage_key: str, view_key: str, store: Store
+) -> dict[str, int | str] | None:
+    """Sums of a stage's evaluation on a view: `correct` and `seen`, or None when not evaluated."""
+    found = entry.json("metrics.json").get(view_key)
+    if found is not None:
+        return found
+    later = store.find(key_of(["evaluation", stage_key, view_key]))
+    return None if later is None else later.json("metrics.json").get(view_key)
+
+
+def damaged_parents(plan: Plan, inventory: Inventory) -> Iterable[Entry]:
+    """Entries that a missing stage starts from and whose bytes have changed."""
+    needed = {p for key in inventory.missing for p in plan.stages[key].parents}
+    for key in needed:
+        entry = inventory.entries[key]
+        if entry is not None and entry.damaged():
+            yield entry
+
+
+class Speeds:
+    """Recorded images/s per stage slot, by model, canvas, precision and device."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        try:
+            self._known: dict[str, float] = json.loads(file.read_text())
+        except (OSError, ValueError):
+            self._known = {}
+
+    def of(self, spec: StageSpec, device: str) -> tuple[float, bool]:
+        """Images/s, and whether they were recorded rather than guessed."""
+        known = self._known.get(_kind(spec, device))
+        if known is not None:
+            return known, True
+        per_227 = GUESS_IMAGES_PER_S.get(spec.model.name, GUESS_DEFAULT)
+        return per_227 * (CANVAS_OF_GUESS_PX / spec.views[0].canvas_px) ** 2, False
+
+    def record(self, plan: Plan, entries: Iterable[Entry], device: str) -> None:
+        """Remember the median speed of each kind of stage among newly trained ones."""
+        seen: dict[str, list[float]] = {}
+        for entry in entries:
+            rate = entry.json("stage.json")["images_per_s"]
+            seen.setdefault(_kind(plan.stages[entry.key].spec, device), []).append(rate)
+        self._known |= {kind: statistics.median(rates) for kind, rates in seen.items()}
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps(self._known, indent=1))
+
+    def seconds(self, stage: PlannedStage, n_evaluate: int, device: str) -> float:
+        """Expected seconds of a stage in one slot, evaluation included."""
+        rate, _ = self.of(stage.spec, device)
+        evaluated = n_evaluate * len(stage.evaluations) / EVALUATION_SPEEDUP
+        return (stage.images + evaluated) / rate
+
+
+def _kind(spec: StageSpec, device: str) -> str:
+    canvas_px = spec.augment.crop_px or spec.views[0].canvas_px
+    return f"{spec.model.name}|{canvas_px}px|{spec.training.precision}|{device}"

@@ -1,0 +1,265 @@
+"""Runs a plan: through Tune, or inline without Ray, with identical weights."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from orchestrator.cluster import Machine
+from orchestrator.events import EventLog
+from orchestrator.inventory import Inventory
+from orchestrator.plan import Plan
+from orchestrator.schedule import Schedule
+from trainables.stage_run import StageJob, StageRun
+from trainables.store import Store
+
+GRACE_S = 20.0
+
+
+@dataclass
+class Progress:
+    """What has become of each stage in this run: its status, and seconds by kind of work."""
+
+    statuses: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    first_start: float | None = None
+    last_end: float | None = None
+    slots: int = 1
+
+    @property
+    def trained(self) -> list[str]:
+        """Keys of stages that ended done in this run."""
+        return [key for key, status in self.statuses.items() if status == "done"]
+
+
+class Stop:
+    """A request to stop: seen by the driver as an event, by every stage as a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.event = threading.Event()
+        self.signal: int | None = None
+        file.unlink(missing_ok=True)
+
+    def request(self, number: int) -> None:
+        """Ask everything to end in order; a second request ends the process at once."""
+        if self.event.is_set():
+            os._exit(128 + number)
+        self.signal = number
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.touch()
+        self.event.set()
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Our own handlers while a run goes on; Tune's would end it with status 0."""
+
+        def handle(number: int, _frame: FrameType | None) -> None:
+            self.request(number)
+
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, handle) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self.file.unlink(missing_ok=True)
+
+
+class Launch:
+    """One run of a plan's missing stages; both executors report to it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        inventory: Inventory,
+        machine: Machine,
+        log: EventLog,
+        stop: Stop,
+        seconds_of: Callable[[str], float],
+        command: str,
+    ) -> None:
+        self._plan = plan
+        self._machine = machine
+        self._log = log
+        self._command = command
+        self.stop = stop
+        self.missing = inventory.missing
+        self.store = Store(machine.root / "store")
+        self.progress = Progress()
+        self._statuses: dict[str, dict[str, Any]] = {}
+        seconds = {key: seconds_of(key) for key in plan.stages}
+        self.schedule = Schedule(plan, set(inventory.missing), seconds)
+        for key in inventory.diverged:
+            self._note_blocked(self.schedule.finish(key, usable=False))
+
+    def job(self, key: str) -> StageJob:
+        """The stage as its process gets it."""
+        stage, machine = self._plan.stages[key], self._machine
+        teacher = self._folder(stage.spec.teacher)
+        return StageJob(
+            key=key,
+            name=stage.name,
+            spec=stage.spec,
+            evaluations=stage.evaluations,
+            store=str((machine.root / "store").absolute()),
+            data=str((machine.root / "data").absolute()),
+            teacher_folder=None if teacher is None else str(teacher),
+            threads=machine.cpus_per_stage,
+            device=machine.device,
+            stop_file=str(self.stop.file.absolute()),
+            record={"command": self._command},
+        )
+
+    def parent_folder(self, key: str) -> Path | None:
+        """The checkpoint that a stage starts from."""
+        return self._folder(self._plan.stages[key].spec.parent)
+
+    def _folder(self, key: str | None) -> Path | None:
+        entry = None if key is None else self.store.find(key)
+        return None if entry is None else entry.folder.absolute()
+
+    def started(self, key: str) -> None:
+        """A stage begins."""
+        self.progress.first_start = self.progress.first_start or time.time()
+        self._log.write("stage_start", key=key, name=self._plan.stages[key].name)
+
+    def reported(self, key: str, result: dict[str, Any]) -> None:
+        """A stage has finished an epoch or ended."""
+        if "epoch" in result:
+            names = ("epoch", "step", "loss", "accuracy", "lr", "images_seen", "seconds_epoch")
+            record = {n: result[n] for n in names if n in result}
+            record["seconds"] = record.pop("seconds_epoch")
+            self._log.write("epoch", key=key, record=record)
+        if result["status"] != "running":
+            self._statuses[key] = result
+
+    def ended(self, key: str, trial_id: str | None = None) -> None:
+        """A stage's process is through with it: committed, or not."""
+        result = self._statuses.pop(key, {"status": "failed", "reason": "its process died"})
+        entry = self.store.find(key)
+        status = result["status"]
+        if status == "done" and (entry is None or entry.kind != "stage"):
+            status, result["reason"] = "failed", "it was not committed to the store"
+        self.progress.statuses[key] = status
+        self.progress.last_end = time.time()
+        if result.get("reason"):
+            self.progress.reasons[key] = result["reason"]
+        for kind, seconds in result.get("seconds", {}).items():
+            self.progress.seconds[kind] = self.progress.seconds.get(kind, 0.0) + seconds
+        extra = {k: v for k, v in result.items() if k.startswith("accuracy_")}
+        self._log.write(
+            "stage_end",
+            key=key,
+            status=status,
+            reason=result.get("reason"),
+            trial_id=trial_id,
+            folder=entry.folder.name if entry else None,
+            **extra,
+        )
+        if status != "stopped":
+            self._note_blocked(self.schedule.finish(key, usable=status == "done"))
+
+    def _note_blocked(self, keys: list[str]) -> None:
+        for key in keys:
+            self.progress.statuses[key] = "blocked"
+            self._log.write("blocked", key=key, name=self._plan.stages[key].name)
+
+
+def run_inline(launch: Launch) -> None:
+    """The same plan in this process, one stage after another."""
+    while not launch.stop.event.is_set():
+        key = launch.schedule.next_ready()
+        if key is None:
+            return
+        launch.started(key)
+        run = StageRun(launch.job(key))
+        run.restore_or_fail(launch.parent_folder(key))
+        while True:
+            result = run.advance()
+            launch.reported(key, result)
+            if result["status"] != "running":
+                break
+        run.commit()
+        launch.ended(key)
+
+
+def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: int) -> None:
+    """The plan through Tune: one trial per stage, actors reused, parents gated."""
+    environment = {
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_RESULT_BUFFER_LENGTH": "1000",
+        "TUNE_RESULT_BUFFER_MIN_TIME_S": "1",
+        "TUNE_MAX_PENDING_TRIALS_PG": str(slots),
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    }
+    os.environ.update(environment)
+    from ray import tune
+    from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+
+    from orchestrator.searcher import EventCallback, StageSearcher, TransitionScheduler
+    from trainables.trainable import StageTrainable
+
+    def config_of(key: str) -> dict[str, Any]:
+        folder = launch.parent_folder(key)
+        launch.started(key)
+        return {
+            "key": key,
+            "job": launch.job(key).model_dump_json(),
+            "parent_folder": None if folder is None else str(folder),
+        }
+
+    searcher = StageSearcher(launch.schedule, config_of, launch.ended, launch.stop.event)
+    resources = {"cpu": cpus_per_stage, "gpu": gpus_per_stage}
+    tuner = Tuner(
+        tune.with_resources(StageTrainable, resources),
+        tune_config=TuneConfig(
+            search_alg=searcher,
+            scheduler=TransitionScheduler(),
+            num_samples=max(len(launch.missing), 1),
+            max_concurrent_trials=slots,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: trial.trial_id,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=RunConfig(
+            name="tune",
+            storage_path=str(launch.stop.file.parent.absolute()),
+            verbose=0,
+            callbacks=[EventCallback(launch.reported)],
+            failure_config=FailureConfig(max_failures=3),
+            checkpoint_config=CheckpointConfig(checkpoint_frequency=0),
+        ),
+    )
+    tuner.fit()
+
+
+def write_plan(file: Path, plan: Plan) -> None:
+    """`plan.json`: every stage with its spec, every cell with its last stage."""
+    stages = {
+        key: {
+            "name": stage.name,
+            "parents": stage.parents,
+            "images": stage.images,
+            "evaluations": [view.model_dump(mode="json") for view in stage.evaluations],
+            "spec": stage.spec.model_dump(mode="json"),
+        }
+        for key, stage in plan.stages.items()
+    }
+    cells = {
+        name: {"stage": key, **cell.model_dump(mode="json")}
+        for name, (cell, key) in plan.cells.items()
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"cells": cells, "stages": stages}, indent=1))

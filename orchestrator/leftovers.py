@@ -1,0 +1,52 @@
+"""`f2c gc`: what lies under the root that no stage needs. Lists; deletes only when told to."""
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from orchestrator.closing import program
+from trainables.store import Store
+
+OLD_S = 24 * 3600
+
+
+def collect(arguments: Sequence[str], console: Console) -> int:
+    """List leftovers and their size; with `--delete` remove them."""
+
+    def options(root: Path = Path("runs"), *, delete: bool = False) -> tuple[Path, bool]:
+        return root, delete
+
+    root, delete = tyro.cli(options, args=list(arguments), prog="f2c gc")
+    found = sorted(leftovers(root))
+    total = sum(_size(folder) for folder in found)
+    for folder in found:
+        console.print(f"  {_size(folder) / 1e6:8.1f} MB  {folder}")
+        if delete:
+            shutil.rmtree(folder, ignore_errors=True)
+    word = "deleted" if delete else "could go"
+    console.print(f"{len(found)} leftovers, {total / 1e6:.1f} MB {word}")
+    if found and not delete:
+        console.print(f"next  {program()} gc --root {root} --delete")
+    return 0
+
+
+def leftovers(root: Path) -> Iterator[Path]:
+    """Progress of finished stages, quarantined entries, and old temporary folders of ours."""
+    store = Store(root / "store")
+    done = {entry.key[:16] for entry in store.entries()}
+    for folder in (root / "store" / "progress").glob("*"):
+        if folder.name.rsplit("-", 1)[-1] in done:
+            yield folder
+    yield from (root / "store" / "quarantine").glob("*")
+    for parent in (root / "store", root / "data"):
+        for folder in parent.glob(".tmp-*"):
+            if time.time() - folder.stat().st_mtime > OLD_S:
+                yield folder
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,252 @@
+"""Cells -> the directed graph of their distinct stages. Pure: recipe and facts in, plan out."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from orchestrator.cells import cells_of, drafts_of
+from orchestrator.experiment import Experiment, Facts
+from orchestrator.recipe import Recipe
+from trainables.budget import image_passes
+from trainables.fingerprint import RECIPE_VERSION, key_of
+from trainables.index import evaluation_split
+from trainables.spec import (
+    Cell,
+    DataSpec,
+    ModelSpec,
+    StageDraft,
+    StageSpec,
+    SubsetSpec,
+    TrainingSpec,
+    ViewSpec,
+)
+from trainables.views import view_spec
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A distinct stage: what it computes, what it is called, and who needs it.
+
+    `images` counts image passes of its training, the unit that costs are measured in.
+    """
+
+    key: str
+    name: str
+    spec: StageSpec
+    evaluations: tuple[ViewSpec, ...]
+    images: int
+    parents: tuple[str, ...]
+
+
+@dataclass
+class Plan:
+    """Stages in an order in which parents come first; `cells` maps a cell's name to its last."""
+
+    stages: dict[str, PlannedStage] = field(default_factory=dict)
+    cells: dict[str, tuple[Cell, str]] = field(default_factory=dict)
+    users: dict[str, list[str]] = field(default_factory=dict)
+    unshared_stages: int = 0
+    unshared_images: int = 0
+
+    @property
+    def images(self) -> int:
+        """Image passes of all distinct stages."""
+        return sum(stage.images for stage in self.stages.values())
+
+    def children(self) -> dict[str, list[str]]:
+        """Stage keys to the keys of stages that start from them."""
+        found: dict[str, list[str]] = {key: [] for key in self.stages}
+        for stage in self.stages.values():
+            for parent in stage.parents:
+                found[parent].append(stage.key)
+        return found
+
+
+def make_plan(experiments: Iterable[Experiment]) -> Plan:
+    """Plan the cells of one or several recipes together; equal stages appear once.
+
+    With several recipes, cells are named `<recipe>:<cell>`, since tables share cell names.
+    """
+    plan, together = Plan(), list(experiments)
+    for experiment in together:
+        prefix = f"{experiment.recipe.name}:" if len(together) > 1 else ""
+        builder = _Builder(experiment, plan, prefix)
+        for cell in cells_of(experiment.recipe, experiment.facts.n_train):
+            builder.add(cell)
+    return plan
+
+
+class _Builder:
+    """Adds one experiment's cells to a plan."""
+
+    def __init__(self, experiment: Experiment, plan: Plan, prefix: str) -> None:
+        self._prefix = prefix
+        self._experiment = experiment
+        self._recipe = experiment.recipe
+        self._plan = plan
+        data, facts = self._recipe.data, experiment.facts
+        self._evaluations = tuple(
+            view_spec(data, facts.data_key, form, evaluation_split(data))
+            for form in ("high", "low")
+        )
+        self._known: dict[tuple, PlannedStage] = {}
+
+    def add(self, cell: Cell) -> None:
+        stages: list[PlannedStage] = []
+        chain = ""
+        parent = self._root(cell.seed)
+        for draft in drafts_of(self._recipe, cell):
+            chain = f"{chain}-{token(self._recipe, cell, draft)}" if chain else token(
+                self._recipe, cell, draft
+            )
+            teacher = None if draft.teacher is None else stages[draft.teacher].key
+            stage = self._stage(cell, draft, parent, teacher, chain, first=not stages)
+            stages.append(stage)
+            parent = stage.key
+        name = self._prefix + cell.name
+        self._plan.cells[name] = (cell, parent or "")
+        for stage in stages:
+            self._plan.users.setdefault(stage.key, []).append(name)
+        self._plan.unshared_stages += len(stages)
+        self._plan.unshared_images += sum(stage.images for stage in stages)
+
+    def _root(self, seed: int) -> str | None:
+        """Imported weights, or the auxiliary stage trained from them (stage 1 of Figure 2)."""
+        auxiliary = self._recipe.auxiliary
+        if auxiliary is None or self._experiment.auxiliary is None:
+            return self._experiment.weights_key
+        facts = self._experiment.auxiliary
+        spec = self._spec(
+            StageDraft(views=("high",), n_images=facts.n_train),
+            seed=seed,
+            parent=self._experiment.weights_key,
+            teacher=None,
+            first=True,
+            facts=facts,
+            data=auxiliary,
+        )
+        views = (view_spec(auxiliary, facts.data_key, "high", evaluation_split(auxiliary)),)
+        return self._put(spec, f"{auxiliary.dataset}-auxiliary", seed, views).key
+
+    def _stage(
+        self,
+        cell: Cell,
+        draft: StageDraft,
+        parent: str | None,
+        teacher: str | None,
+        chain: str,
+        *,
+        first: bool,
+    ) -> PlannedStage:
+        known = (draft, parent, teacher, first, cell.seed)
+        if known not in self._known:
+            spec = self._spec(
+                draft,
+                seed=cell.seed,
+                parent=parent,
+                teacher=teacher,
+                first=first,
+                facts=self._experiment.facts,
+                data=self._recipe.data,
+            )
+            name = f"{self._recipe.data.dataset}-{slug(self._recipe.model.name)}-{chain}"
+            self._known[known] = self._put(spec, name, cell.seed, self._evaluations)
+        return self._known[known]
+
+    def _put(
+        self, spec: StageSpec, name: str, seed: int, evaluations: tuple[ViewSpec, ...]
+    ) -> PlannedStage:
+        key = key_of(spec)
+        there = self._plan.stages.get(key)
+        merged = (*there.evaluations, *evaluations) if there else evaluations
+        stage = PlannedStage(
+            key=key,
+            name=there.name if there else f"{name}-s{seed}",
+            spec=spec,
+            evaluations=tuple(dict.fromkeys(merged)),
+            images=image_passes(spec),
+            parents=tuple(k for k in (spec.parent, spec.teacher) if k in self._plan.stages),
+        )
+        self._plan.stages[key] = stage
+        return stage
+
+    def _spec(
+        self,
+        draft: StageDraft,
+        *,
+        seed: int,
+        parent: str | None,
+        teacher: str | None,
+        first: bool,
+        facts: Facts,
+        data: DataSpec,
+    ) -> StageSpec:
+        recipe = self._recipe
+        fresh = first or recipe.train.later_head == "fresh"
+        mixing = "paired" if teacher else recipe.train.mixing if len(draft.views) > 1 else "single"
+        return StageSpec(
+            views=tuple(
+                view_spec(data, facts.data_key, form, "train", draft.resolution_px)
+                for form in draft.views
+            ),
+            mixing=draft.mixing or mixing,
+            subset=_subset(recipe, draft, seed),
+            n_classes=facts.n_classes,
+            model=_identity_of(recipe.model),
+            head="fresh" if fresh else "kept",
+            objective=draft.objective or recipe.objective,
+            augment=(draft.augment or recipe.augment).model_copy(
+                update={"crop_px": data.crop_px}
+            ),
+            training=_training(recipe, draft, facts.n_train, fresh=fresh),
+            seed=seed,
+            parent=parent,
+            teacher=teacher,
+            recipe_version=RECIPE_VERSION,
+        )
+
+
+def _identity_of(model: ModelSpec) -> ModelSpec:
+    """Where the weights lie is no identity: their content is the parent's key."""
+    return model.model_copy(update={"weights": "none" if model.weights == "none" else "given"})
+
+
+def _subset(recipe: Recipe, draft: StageDraft, seed: int) -> SubsetSpec:
+    relation = recipe.subset.relation
+    low = "high" not in draft.views
+    return SubsetSpec(
+        seed=seed,
+        n_images=draft.n_images,
+        rule=recipe.subset.rule,
+        stream=("low" if low else "high") if relation == "independent" else "shared",
+        side="back" if relation == "disjoint" and low else "front",
+    )
+
+
+def _training(recipe: Recipe, draft: StageDraft, n_train: int, *, fresh: bool) -> TrainingSpec:
+    train = recipe.train
+    values = {name: getattr(train, name) for name in TrainingSpec.model_fields}
+    if not fresh:
+        later = train.later
+        values["lr"] = later.lr or train.lr
+        values["epochs"] = later.epochs or train.epochs
+        values["head_lr_multiplier"] = later.head_lr_multiplier
+    images = n_train if train.budget == "steps" else draft.updates_of
+    if train.steps is None and images is not None:
+        values["steps"] = values["epochs"] * -(-images // train.batch_size)
+    if values["steps"] is not None:
+        values["epochs"] = None
+    return TrainingSpec(**values)
+
+
+def token(recipe: Recipe, cell: Cell, draft: StageDraft) -> str:
+    """`h3`, `l5`, `m4`: the form and level of a stage, for its human name."""
+    form = "m" if len(draft.views) > 1 else draft.views[0][0]
+    level = cell.high_level if draft.n_images == cell.n_high else cell.low_level
+    size = f"{level}" if draft.n_images in (cell.n_high, cell.n_low) else f"{draft.n_images}img"
+    at = f"at{draft.resolution_px}px" if draft.resolution_px else ""
+    return f"{form}{size}{at}" + ("x" if draft.updates_of else "")
+
+
+def slug(text: str) -> str:
+    """Letters, digits, dot and underscore only, so that a name is safe as a folder."""
+    return "".join(c if c.isalnum() or c in "._" else "_" for c in text)

@@ -1,0 +1,273 @@
+"""Recipes: YAML -> a checked, frozen `Recipe`. All faults are reported at once, with their line."""
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from trainables.errors import ConfigError
+from trainables.spec import (
+    AugmentSpec,
+    DataSpec,
+    ModelSpec,
+    ObjectiveSpec,
+    Spec,
+    StageDraft,
+    TrainingSpec,
+)
+
+RECIPES = Path(__file__).parent / "recipes"
+MAX_RECIPE_BYTES = 1_000_000
+
+
+class LaterSpec(Spec):
+    """What differs in stages that keep their head (A8): "with a low learning rate"."""
+
+    lr: float | None = Field(None, gt=0.0)
+    epochs: int | None = Field(None, ge=1)
+    head_lr_multiplier: float = Field(1.0, gt=0.0)
+
+
+class TrainRecipe(TrainingSpec):
+    """Training of every stage, and what later stages change.
+
+    `budget: steps` gives every stage the updates that `epochs` passes over all photos make (A5).
+    """
+
+    budget: Literal["epochs", "steps"] = "epochs"
+    mixing: Literal["union", "balanced", "coin_flip"] = "union"
+    later_head: Literal["kept", "fresh"] = "kept"
+    later: LaterSpec = LaterSpec()
+
+
+class SubsetRecipe(Spec):
+    """How the training images of a cell are drawn (A1 to A3)."""
+
+    rule: Literal["nested", "stratified", "independent"] = "nested"
+    relation: Literal["same", "independent", "disjoint"] = "same"
+
+
+class SequenceStage(Spec):
+    """A stage of a strategy that a recipe spells out: views, and whose images it takes."""
+
+    views: tuple[Literal["high", "low", "sr"], ...]
+    images: Literal["high", "low"]
+    resolution_px: int | None = Field(None, ge=2)
+
+
+class CellsRecipe(Spec):
+    """Which cells: Table 2's grid, or strategies at full data.
+
+    Levels are eighths of the training images, or multiples of `step` images.
+    """
+
+    high: tuple[int, ...] = ()
+    low: tuple[int, ...] = ()
+    mixed: tuple[int, ...] = ()
+    strategies: tuple[str, ...] = ()
+    step: Literal["auto"] | int = "auto"
+    top_level: int = Field(8, ge=1)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Every level that is asked for."""
+        return (*self.high, *self.low, *self.mixed)
+
+
+class Recipe(Spec):
+    """An experiment by name: data, model, training, cells."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    description: str = ""
+    table: Literal["table1", "table2", "table3", "custom"] = "custom"
+    data: DataSpec = DataSpec()
+    auxiliary: DataSpec | None = None
+    model: ModelSpec = ModelSpec()
+    augment: AugmentSpec = AugmentSpec()
+    objective: ObjectiveSpec = ObjectiveSpec()
+    train: TrainRecipe = TrainRecipe()
+    subset: SubsetRecipe = SubsetRecipe()
+    cells: CellsRecipe = CellsRecipe()
+    sequences: dict[str, tuple[SequenceStage, ...]] = {}
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+
+    @model_validator(mode="after")
+    def _resolutions(self) -> "Recipe":
+        low_px, canvas_px = self.data.resolution_px, self.data.canvas_px
+        if low_px > canvas_px:
+            raise ValueError(
+                f"data.resolution_px ({low_px}) is above data.canvas_px ({canvas_px}): low-res "
+                "photos would be sharper than high-res ones; lower it or raise the canvas"
+            )
+        if self.data.crop_px is not None and self.data.crop_px > canvas_px:
+            raise ValueError(f"data.crop_px ({self.data.crop_px}) is above the canvas")
+        if self.data.resolution_of == "crop" and self.data.crop_px is None:
+            raise ValueError("data.resolution_of: crop needs data.crop_px")
+        return self
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML by the rules of YAML 1.2: `1e-3` is a number, `no` and `08` are text."""
+
+    yaml_implicit_resolvers = {}
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), ["t", "f"])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:null|~|)$"), ["n", "~", ""])
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with the program."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def recipe_path(name: str) -> Path:
+    """A shipped recipe by name, or a YAML file by path.
+
+    Raises:
+        ConfigError: when it is neither.
+    """
+    if name in shipped():
+        return RECIPES / f"{name}.yaml"
+    path = Path(name)
+    if path.is_file():
+        return path
+    near = difflib.get_close_matches(name, shipped(), n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ConfigError(
+        f"no recipe named {name}: {hint}shipped are {', '.join(shipped())}; "
+        "or give the path of a YAML file"
+    )
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        ConfigError: with every fault, its line and what was perhaps meant.
+    """
+    path = recipe_path(name)
+    if path.stat().st_size > MAX_RECIPE_BYTES:
+        raise ConfigError(f"{path} is larger than {MAX_RECIPE_BYTES} bytes; is it a recipe?")
+    return parse_recipe(path.read_text(encoding="utf-8"), path.name)
+
+
+def parse_recipe(text: str, source: str) -> Recipe:
+    """Check the text of a recipe; `source` names it in messages."""
+    try:
+        node = yaml.compose(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
+            raise ConfigError(f"{source}: aliases (*name) are not allowed in a recipe")
+        loader = _Loader("")
+        raw = loader.construct_document(node) if node is not None else {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not valid YAML: {error}") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{source} cannot be read: {error}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{source} must be a mapping of fields, such as `name: my-run`")
+    lines: dict[tuple[str | int, ...], int] = {}
+    faults = _walk(node, (), lines)
+    try:
+        recipe = Recipe.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        faults += [(_line(lines, e["loc"]), _explain(e)) for e in error.errors()]
+    except (TypeError, ValueError) as error:
+        faults.append((1, str(error)))
+    if faults:
+        shown = "\n".join(f"  {source}:{line}: {fault}" for line, fault in sorted(faults))
+        raise ConfigError(f"{len(faults)} fault{'s'[: len(faults) > 1]} in the recipe\n{shown}")
+    return recipe
+
+
+def _walk(
+    node: yaml.Node, place: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]
+) -> list[tuple[int, str]]:
+    """Note the line of every field; return duplicated keys, which YAML would silently merge."""
+    faults = []
+    lines[place] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*place, key.value)
+            if here in lines:
+                dotted = ".".join(map(str, here))
+                faults.append((key.start_mark.line + 1, f"{dotted}: given twice"))
+            faults += _walk(value, here, lines)
+            lines[here] = key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            faults += _walk(value, (*place, number), lines)
+    return faults
+
+
+def _line(lines: dict[tuple[str | int, ...], int], place: tuple[str | int, ...]) -> int:
+    while place and place not in lines:
+        place = place[:-1]
+    return lines.get(place, 1)
+
+
+def _explain(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{place}: unknown field{_did_you_mean(error['loc'])}"
+    if error["type"] == "missing":
+        return f"{place}: missing"
+    given = error.get("input")
+    shown = "" if isinstance(given, dict) else f" (given: {given!r})"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{place}: {message}{shown}" if place else message
+
+
+def _did_you_mean(place: Sequence[str | int]) -> str:
+    fields = field_names(Recipe, [str(part) for part in place[:-1]])
+    near = difflib.get_close_matches(str(place[-1]), fields, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(fields)}"
+
+
+def field_names(model: type[Spec], place: Sequence[str]) -> list[str]:
+    """Fields that a recipe may set at a place such as ("train", "later")."""
+    for part in place:
+        field = model.model_fields.get(part)
+        if field is None:
+            return []
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        nested = [k for k in kinds if isinstance(k, type) and issubclass(k, Spec)]
+        if not nested:
+            return []
+        model = nested[0]
+    return list(model.model_fields)
+
+
+def default_recipe() -> str:
+    """What runs when no recipe is named: `F2C_RECIPE`, which cluster.yaml sets, else the demo."""
+    return os.environ.get("F2C_RECIPE", "demo")
+
+
+def sequence_drafts(
+    stages: tuple[SequenceStage, ...], n_high: int, n_low: int
+) -> tuple[StageDraft, ...]:
+    """The general form of a strategy: any list of stages; those without images are left out."""
+    counts = {"high": n_high, "low": n_low}
+    return tuple(
+        StageDraft(
+            views=stage.views,
+            n_images=counts[stage.images],
+            resolution_px=stage.resolution_px,
+        )
+        for stage in stages
+        if counts[stage.images]
+    )

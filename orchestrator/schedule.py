@@ -1,0 +1,89 @@
+"""Which stage next: of those whose parents are done, the one with the longest path behind it.
+
+Pure: knows durations and endings, neither Ray nor time; so it also runs in simulation.
+"""
+
+import heapq
+from collections.abc import Mapping
+
+from orchestrator.plan import Plan
+
+
+class Schedule:
+    """Critical-path-first order over the stages of a plan that still have to run."""
+
+    def __init__(self, plan: Plan, missing: set[str], seconds: Mapping[str, float]) -> None:
+        self._children = plan.children()
+        self._tail = critical_tails(plan, self._children, seconds)
+        self._waiting = {
+            key: {parent for parent in plan.stages[key].parents if parent in missing}
+            for key in missing
+        }
+        self._ready: list[tuple[float, str]] = []
+        self._blocked: set[str] = set()
+        self._unfinished = set(missing)
+        for key, parents in self._waiting.items():
+            if not parents:
+                heapq.heappush(self._ready, (-self._tail[key], key))
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is ready, running or waiting any more."""
+        return not self._unfinished
+
+    @property
+    def exhausted(self) -> bool:
+        """Nothing is left to start, now or later."""
+        return not self._ready and not any(
+            self._waiting[key] for key in self._unfinished if key in self._waiting
+        )
+
+    @property
+    def blocked(self) -> frozenset[str]:
+        """Stages that cannot run because an ancestor ended without weights."""
+        return frozenset(self._blocked)
+
+    def next_ready(self) -> str | None:
+        """Take the next stage to start, or None while all that is left waits for others."""
+        if not self._ready:
+            return None
+        key = heapq.heappop(self._ready)[1]
+        del self._waiting[key]
+        return key
+
+    def finish(self, key: str, *, usable: bool) -> list[str]:
+        """Note a stage's end; return the stages that this blocks."""
+        self._unfinished.discard(key)
+        if not usable:
+            return self._block(key)
+        for child in self._children[key]:
+            parents = self._waiting.get(child)
+            if parents is None or key not in parents:
+                continue
+            parents.discard(key)
+            if not parents:
+                heapq.heappush(self._ready, (-self._tail[child], child))
+        return []
+
+    def _block(self, key: str) -> list[str]:
+        blocked, queue = [], list(self._children[key])
+        while queue:
+            child = queue.pop()
+            if child in self._waiting:
+                del self._waiting[child]
+                self._unfinished.discard(child)
+                self._blocked.add(child)
+                blocked.append(child)
+                queue += self._children[child]
+        return blocked
+
+
+def critical_tails(
+    plan: Plan, children: Mapping[str, list[str]], seconds: Mapping[str, float]
+) -> dict[str, float]:
+    """Seconds from a stage's start to the end of the longest chain that begins with it."""
+    tails: dict[str, float] = {}
+    for key in reversed(plan.stages):
+        after = max((tails[child] for child in children[key]), default=0.0)
+        tails[key] = seconds.get(key, 0.0) + after
+    return tails

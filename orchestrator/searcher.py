@@ -1,0 +1,90 @@
+"""Tune's view of the schedule: a Searcher that gates stages, a scheduler that sets their parent."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ray.train._internal.session import _TrainingResult
+from ray.tune import Callback, Checkpoint
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+from orchestrator.schedule import Schedule
+
+
+class StageSearcher(Searcher):
+    """Suggests the next ready stage, None to wait, FINISHED at the end or when asked to stop.
+
+    A TrialScheduler cannot hold a trial back; a Searcher can.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        config_of: Callable[[str], dict[str, Any]],
+        on_complete: Callable[[str, str], None],
+        stop: threading.Event,
+    ) -> None:
+        super().__init__()
+        self._schedule = schedule
+        self._config_of = config_of
+        self._on_complete = on_complete
+        self._stop = stop
+        self._running: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The config of the next stage."""
+        if self._stop.is_set():
+            return Searcher.FINISHED
+        key = self._schedule.next_ready()
+        if key is None:
+            return Searcher.FINISHED if self._schedule.exhausted else None
+        self._running[trial_id] = key
+        return self._config_of(key)
+
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: dict | None = None,  # noqa: ARG002 - Tune's signature
+        error: bool = False,  # noqa: ARG002, FBT001, FBT002
+    ) -> None:
+        """The trial has ended and its checkpoint is saved: its children may start."""
+        self._on_complete(self._running.pop(trial_id), trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the plan is a function of the recipe and the store."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore, see `save`."""
+
+
+class TransitionScheduler(FIFOScheduler):
+    """Gives each new trial its parent's folder as the checkpoint that Tune restores it from."""
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Point the trial at the checkpoint of the stage that it continues."""
+        folder = trial.config.get("parent_folder")
+        if folder is not None:
+            checkpoint = Checkpoint.from_directory(folder)
+            restored = _TrainingResult(checkpoint=checkpoint, metrics={})
+            trial._restore_checkpoint_result = restored  # noqa: SLF001 - as Trial(restore_path=)
+        super().on_trial_add(tune_controller, trial)
+
+
+class EventCallback(Callback):
+    """Hands each epoch's result to the driver's log."""
+
+    def __init__(self, reported: Callable[[str, dict[str, Any]], None]) -> None:
+        self._reported = reported
+
+    def on_trial_result(
+        self,
+        iteration: int,  # noqa: ARG002 - Tune's signature
+        trials: list[Trial],  # noqa: ARG002
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        """Report a result under its stage's key."""
+        self._reported(trial.config["key"], result)

@@ -1,0 +1,218 @@
+"""One `run` of a recipe, from its plan to finished stages."""
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+from rich.console import Console
+
+from orchestrator.cluster import Machine, ray_session
+from orchestrator.display import Display
+from orchestrator.events import EventLog
+from orchestrator.experiment import Experiment
+from orchestrator.inventory import Inventory, Speeds, damaged_parents, take_inventory
+from orchestrator.launch import Launch, Progress, Stop, run_inline, run_tune, write_plan
+from orchestrator.plan import Plan
+from orchestrator.results import cell_rows, write_results
+from orchestrator.tracking import Tracker, tracking_uri
+from trainables.prepare import IN_PROCESS_PHOTOS, prepare
+from trainables.spec import DataSpec, ViewSpec
+from trainables.store import Entry, Store
+from trainables.views import is_prepared
+
+
+@dataclass
+class Outcome:
+    """What a sweep leaves: everything that tables, MLflow and the last words need."""
+
+    experiment: Experiment
+    plan: Plan
+    folder: Path
+    progress: Progress
+    tracker: Tracker
+    rows: list[dict[str, Any]]
+    seconds: dict[str, float] = field(default_factory=dict)
+    signal: int | None = None
+
+    @property
+    def exit_status(self) -> int:
+        """0 every cell done, 75 incomplete, 128 + number after a signal."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return 0 if all(row["status"] == "done" for row in self.rows) else 75
+
+
+class Sweep:
+    """A recipe's run on a machine."""
+
+    def __init__(self, experiment: Experiment, plan: Plan, machine: Machine, command: str) -> None:
+        self.experiment = experiment
+        self.plan = plan
+        self.machine = machine
+        self.command = command
+        self.folder = machine.root / experiment.recipe.name
+        self.store = Store(machine.root / "store")
+        self.data_root = machine.root / "data"
+        self.seconds: dict[str, float] = {}
+
+    def run(self, console: Console) -> Outcome:
+        """Prepare, train and evaluate what is missing; never trains what the store has."""
+        self._write_recipe()
+        write_plan(self.folder / "plan.json", self.plan)
+        inventory = self._whole_inventory(console)
+        uri = tracking_uri(self.machine.root, self.machine.tracking_uri)
+        tracker = Tracker(self.experiment, self.plan, self.machine.root, uri)
+        display = Display(self.plan, inventory.missing, console)
+        log = EventLog(self.folder / "events.jsonl", [display.notify, tracker.notify])
+        stop = Stop(self.folder / ".stop")
+        launch = self._launch(inventory, log, stop)
+        self._adopt(inventory, log)
+        with stop.on_signals():
+            if inventory.missing:
+                self._execute(launch, display, console)
+        log.close()
+        progress = launch.progress
+        if progress.trained:
+            trained = (self.store.find(key) for key in progress.trained)
+            entries = [entry for entry in trained if entry is not None]
+            self._speeds().record(self.plan, entries, self.machine.device)
+        statuses = self._statuses(inventory, progress)
+        rows = cell_rows(self.experiment, self.plan, Store(self.store.folder), statuses)
+        write_results(self.folder / "results.parquet", rows)
+        return Outcome(
+            self.experiment, self.plan, self.folder, progress, tracker, rows,
+            self._accounts(progress), stop.signal,
+        )
+
+    def _speeds(self) -> Speeds:
+        return Speeds(self.machine.root / "speeds.json")
+
+    def _launch(self, inventory: Inventory, log: EventLog, stop: Stop) -> Launch:
+        speeds, device = self._speeds(), self.machine.device
+        n_evaluate = self.experiment.facts.n_evaluate
+        return Launch(
+            self.plan,
+            inventory,
+            self.machine,
+            log,
+            stop,
+            lambda key: speeds.seconds(self.plan.stages[key], n_evaluate, device),
+            self.command,
+        )
+
+    def _write_recipe(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        dumped = self.experiment.recipe.model_dump(mode="json")
+        text = yaml.safe_dump(dumped, sort_keys=False, allow_unicode=True)
+        (self.folder / "recipe.yaml").write_text(text, encoding="utf-8")
+
+    def _whole_inventory(self, console: Console) -> Inventory:
+        """What the store has; damaged parents are set aside and made anew."""
+        while True:
+            inventory = take_inventory(self.plan, self.store)
+            damaged = list(damaged_parents(self.plan, inventory))
+            if not damaged:
+                return inventory
+            for entry in damaged:
+                target = self.store.quarantine(entry)
+                console.print(f"damaged: {entry.folder.name} was set aside to {target}")
+
+    def _adopt(self, inventory: Inventory, log: EventLog) -> None:
+        for key, entry in inventory.entries.items():
+            if entry is not None and key not in inventory.missing:
+                log.write("adopted", key=key, **_adopted(entry, self.plan, key, self.store))
+
+    def _execute(self, launch: Launch, display: Display, console: Console) -> None:
+        began = time.perf_counter()
+        with ExitStack() as stack:
+            views = self._missing_views(launch)
+            background = stack.enter_context(ThreadPoolExecutor(1))
+            early = all(len(index) < IN_PROCESS_PHOTOS for index, _, _ in views)
+            preparing: Future[None] | None = None
+            if early:
+                preparing = background.submit(self._prepare, views)
+            slots = stack.enter_context(self._ray()) if self.machine.executor == "ray" else 1
+            self.seconds["ray start"] = time.perf_counter() - began
+            if preparing is None:
+                self._prepare(views)
+            else:
+                preparing.result()
+            launch.progress.slots = slots
+            if launch.stop.event.is_set():
+                return
+            self.seconds["start-up"] = time.time() - psutil.Process(os.getpid()).create_time()
+            stack.enter_context(display)
+            if self.machine.executor == "ray":
+                run_tune(launch, slots, self.machine.gpus_per_stage, self.machine.cpus_per_stage)
+            else:
+                run_inline(launch)
+            self.seconds["run"] = time.perf_counter() - began
+
+    @contextmanager
+    def _ray(self) -> Iterator[int]:
+        with ray_session(self.machine) as slots:
+            yield slots
+
+    def _missing_views(self, launch: Launch) -> list[tuple[Any, DataSpec, list[ViewSpec]]]:
+        keys = launch.missing
+        wanted = {
+            view
+            for key in keys
+            for view in (*self.plan.stages[key].spec.views, *self.plan.stages[key].evaluations)
+            if not is_prepared(self.data_root, view)
+        }
+        experiment, recipe = self.experiment, self.experiment.recipe
+        found = []
+        for index, facts, data in (
+            (experiment.index, experiment.facts, recipe.data),
+            (experiment.auxiliary_index, experiment.auxiliary, recipe.auxiliary),
+        ):
+            specs = [v for v in wanted if facts is not None and v.data_key == facts.data_key]
+            if specs and data is not None:
+                found.append((index, data, specs))
+        return found
+
+    def _prepare(self, views: list[tuple[Any, DataSpec, list[ViewSpec]]]) -> None:
+        began = time.perf_counter()
+        for index, data, specs in views:
+            prepare(index, data, specs, self.data_root, lambda _done, _total: None)
+        self.seconds["preparation"] = time.perf_counter() - began
+
+    def _statuses(self, inventory: Inventory, progress: Progress) -> dict[str, str]:
+        known = {key: "missing" for key in inventory.missing}
+        ended = {k: "missing" if s == "stopped" else s for k, s in progress.statuses.items()}
+        return known | ended
+
+    def _accounts(self, progress: Progress) -> dict[str, float]:
+        """Where the time went: wall-clock parts, and slot seconds between first and last stage."""
+        accounts = dict(self.seconds)
+        if progress.first_start is not None and progress.last_end is not None:
+            window = progress.last_end - progress.first_start
+            accounts["stages"] = window
+            accounts["slots"] = window * progress.slots
+            accounts |= {f"slot {kind}": s for kind, s in progress.seconds.items()}
+        return accounts
+
+
+def _adopted(entry: Entry, plan: Plan, key: str, store: Store) -> dict[str, Any]:
+    from orchestrator.results import outcome
+
+    lines = entry.path("epochs.jsonl").read_text().splitlines()
+    import json
+
+    found = outcome(plan.stages[key], store)
+    status = found.pop("status", "missing")
+    return {
+        "name": plan.stages[key].name,
+        "status": status,
+        "folder": entry.folder.name,
+        "epochs": [json.loads(line) for line in lines],
+        **found,
+    }

@@ -1,0 +1,70 @@
+from dataclasses import replace
+
+import pytest
+
+from analysis.setting import deviations, setting_of
+
+PAPERS = {
+    "data": {"dataset": "cars", "canvas_px": 227, "resolution_px": 50},
+    "model": {"name": "alexnet", "weights": "bvlc_alexnet.npy"},
+    "train": {"epochs": 60},
+}
+
+
+@pytest.fixture
+def papers(grid):
+    return replace(setting_of(grid, PAPERS), n_images=8144)
+
+
+def test_deviations_list_what_differs(grid, recipe):
+    assert deviations(setting_of(grid, recipe), "table2") == [
+        "data set synthetic (paper: Stanford Cars)",
+        "training photos 400 (paper: 8144)",
+        "network tiny (paper: alexnet)",
+        "first weights random (paper: ImageNet)",
+        "canvas 48 px (paper: 227 px)",
+        "low resolution 16 px (paper: 50 px)",
+        "10 epochs a stage (the paper does not say)",
+    ]
+
+
+def test_a_faithful_run_differs_in_what_the_paper_does_not_say(papers):
+    assert deviations(papers, "table1") == ["60 epochs a stage (the paper does not say)"]
+
+
+def test_a_subset_of_classes_and_a_validation_split_are_told(papers):
+    told = deviations(replace(papers, classes=20, validation=0.1, n_seeds=3), "table1")
+    assert "classes 20 (paper: all)" in told
+    assert "tested on validation photos (paper: test photos)" in told
+    assert "3 seeds (paper: one run)" in told
+
+
+def test_table3_is_compared_with_birds(papers):
+    assert "data set Stanford Cars (paper: CUB-200-2011)" in deviations(papers, "table3")
+
+
+def test_a_custom_table_has_no_counterpart(papers):
+    assert deviations(papers, "custom") == []
+
+
+@pytest.mark.parametrize("recipe", [{}, {"data": None, "model": "tiny", "train": []}])
+def test_a_silent_recipe_leaves_it_to_the_results(grid, recipe):
+    setting = setting_of(grid, recipe)
+    assert setting.title == "synthetic, tiny, low-res 16 px on a 48 px canvas, 1 seed"
+    assert setting.budget == ""
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"),
+    [
+        ({"epochs": 10}, "10 epochs a stage"),
+        ({"epochs": 60, "later": {"epochs": 30}}, "60 epochs a stage, 30 in later stages"),
+        ({"epochs": None, "steps": 500}, "500 steps a stage"),
+        (
+            {"epochs": 6, "budget": "steps"},
+            "6 epochs a stage, as many updates with fewer photos",
+        ),
+    ],
+)
+def test_budget_in_words(grid, train, expected):
+    assert setting_of(grid, {"train": train}).budget == expected

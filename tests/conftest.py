@@ -1,0 +1,50 @@
+"""Fixtures that several test files share."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Plain `pytest` leaves out what is slow or needs special machines."""
+    if config.getoption("-m"):
+        return
+    for item in items:
+        for marker in ("slow", "gpu", "cluster"):
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=f"run with -m {marker}"))
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One local Ray of two CPUs for all tests that are marked `ray`."""
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    import ray
+
+    temporary = tempfile.mkdtemp(prefix="f2c-test-")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        num_gpus=0,
+        include_dashboard=False,
+        log_to_driver=False,
+        _temp_dir=temporary,
+    )
+    yield
+    ray.shutdown()
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real photos beside the project; tests that need them are skipped without."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the real photos (../shared/data) are not beside the project")
+    return folder

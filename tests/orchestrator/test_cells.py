@@ -1,0 +1,65 @@
+import pytest
+
+from orchestrator.cells import cells_of
+from trainables.errors import ConfigError
+
+
+def names(experiment):
+    return [cell.name for cell in cells_of(experiment.recipe, experiment.facts.n_train)]
+
+
+def test_table_2_has_79_cells(experiment):
+    cells = names(experiment())
+    assert len(cells) == 79 == len(set(cells))
+    assert cells[0] == "staged_hl/h0-l1/s0"
+    assert cells[-1] == "mixed/h8-l8/s0"
+
+
+def test_eight_thousand_means_all_images(experiment):
+    cells = cells_of(experiment(cells={"step": 1000, "high": [8], "low": [3, 8]}).recipe, 8144)
+    assert [(c.n_high, c.n_low) for c in cells] == [(8144, 3000), (8144, 8144)]
+
+
+def test_auto_steps_are_eighths(experiment):
+    cells = cells_of(experiment(cells={"high": [4], "low": [1]}).recipe, 400)
+    assert [(c.n_high, c.n_low) for c in cells] == [(200, 50)]
+
+
+def test_strategies_take_all_photos_of_the_forms_they_train_on(experiment):
+    made = experiment(cells={"strategies": ["high", "low", "mixed", "staged_lh"]})
+    assert names(made) == ["high/h8-l0/s0", "low/h0-l8/s0", "mixed/h8-l8/s0", "staged_lh/h8-l8/s0"]
+
+
+def test_seeds_repeat_every_cell(experiment):
+    assert len(names(experiment(seeds=[0, 1, 2]))) == 3 * 79
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({"strategies": ["hihg"]}, "did you mean high"),
+        ({}, "asks for no cells"),
+        ({"step": 2000, "high": [0], "low": [1, 5]}, "level 5 asks for 10000 images"),
+        ({"high": [0], "low": [0]}, "levels are 0"),
+        ({"step": 0, "high": [0], "low": [1]}, "cells.step must be"),
+    ],
+)
+def test_impossible_cells_are_refused_with_the_arithmetic(experiment, cells, message):
+    with pytest.raises(ConfigError, match=message):
+        names(experiment(cells=cells))
+
+
+def test_a_strategy_spelt_out_in_the_recipe_runs_as_its_list_of_stages(experiment):
+    from orchestrator.cells import drafts_of
+
+    steps = [{"views": ["high"], "images": "high"}] + [
+        {"views": ["low"], "images": "low", "resolution_px": px} for px in (100, 50)
+    ]
+    made = experiment(cells={"strategies": ["curriculum"]}, sequences={"curriculum": steps})
+    (cell,) = cells_of(made.recipe, 80)
+    drafts = drafts_of(made.recipe, cell)
+    assert [(d.views, d.n_images, d.resolution_px) for d in drafts] == [
+        (("high",), 80, None),
+        (("low",), 80, 100),
+        (("low",), 80, 50),
+    ]

@@ -1,0 +1,93 @@
+from orchestrator.plan import make_plan
+from trainables.strategies import STRATEGIES
+
+
+def plan_of(*experiments):
+    return make_plan(experiments)
+
+
+def last(plan, cell):
+    return plan.cells[cell][1]
+
+
+def test_table_2_shares_its_first_stages(experiment):
+    plan = plan_of(experiment())
+    assert (len(plan.cells), len(plan.stages), plan.unshared_stages) == (79, 87, 143)
+
+
+def test_sharing_saves_the_papers_share_of_the_images(experiment):
+    plan = plan_of(experiment(n_train=8000, train={"epochs": 1}))
+    assert (plan.images, plan.unshared_images) == (430_000, 682_000)
+
+
+def test_parents_come_before_their_children(experiment):
+    seen = set()
+    for stage in plan_of(experiment()).stages.values():
+        assert set(stage.parents) <= seen
+        seen.add(stage.key)
+
+
+def test_cells_that_are_the_same_computation_are_one_stage(experiment):
+    table2 = experiment(name="two")
+    rows = ["high", "low", "mixed", "staged_lh", "staged_hl"]
+    table1 = experiment(name="one", table="table1", cells={"strategies": rows})
+    plan = plan_of(table2, table1)
+    assert last(plan, "one:low/h0-l8/s0") == last(plan, "two:staged_hl/h0-l8/s0")
+    assert last(plan, "one:staged_hl/h8-l8/s0") == last(plan, "two:staged_hl/h8-l8/s0")
+    assert last(plan, "one:mixed/h8-l8/s0") == last(plan, "two:mixed/h8-l8/s0")
+    h8 = plan.stages[last(plan, "two:staged_hl/h8-l1/s0")].spec.parent
+    assert last(plan, "one:high/h8-l0/s0") == h8
+    assert len(plan.stages) == 87 + 1
+
+
+def test_where_and_how_fast_is_no_identity(experiment):
+    here = experiment(data={"root": "/a"}, model={"weights": "/a/w.pth"})
+    there = experiment(data={"root": "/b"}, model={"weights": "/b/w.pth"}, name="other")
+    assert list(plan_of(here).stages) == list(plan_of(there).stages)
+
+
+def test_what_changes_numbers_changes_the_keys_it_must_and_no_others(experiment):
+    base = set(plan_of(experiment()).stages)
+    assert not base & set(plan_of(experiment(train={"lr": 0.02})).stages)
+    assert not base & set(plan_of(experiment(seeds=[1])).stages)
+    assert not base & set(plan_of(experiment(weights_key=None)).stages)
+    coarser = set(plan_of(experiment(data={"resolution_px": 25})).stages)
+    assert len(base & coarser) == 8, "the eight high-res stages do not depend on the low resolution"
+
+
+def test_first_stages_get_a_fresh_head_later_ones_keep_it(experiment):
+    plan = plan_of(experiment(train={"later": {"lr": 1e-4}}))
+    child = plan.stages[last(plan, "staged_hl/h3-l5/s0")].spec
+    parent = plan.stages[child.parent].spec
+    assert (parent.head, parent.training.lr, parent.training.head_lr_multiplier) == (
+        "fresh", 1e-3, 10.0)  # fmt: skip
+    assert (child.head, child.training.lr, child.training.head_lr_multiplier) == (
+        "kept", 1e-4, 1.0)  # fmt: skip
+    assert parent.parent == "w" * 64
+
+
+def test_high_and_low_subsets_are_the_same_images_unless_asked_otherwise(experiment):
+    plan = plan_of(experiment())
+    child = plan.stages[last(plan, "staged_hl/h5-l5/s0")].spec
+    assert child.subset == plan.stages[child.parent].spec.subset
+    apart = plan_of(experiment(subset={"relation": "disjoint"}))
+    child = apart.stages[last(apart, "staged_hl/h5-l5/s0")].spec
+    assert (apart.stages[child.parent].spec.subset.side, child.subset.side) == ("front", "back")
+
+
+def test_a_budget_of_steps_gives_every_stage_the_same_updates(experiment):
+    plan = plan_of(experiment(train={"budget": "steps", "epochs": 3, "batch_size": 100}))
+    assert {s.spec.training.steps for s in plan.stages.values()} == {3 * 82}
+    assert {s.spec.training.epochs for s in plan.stages.values()} == {None}
+
+
+def test_an_added_strategy_is_planned_like_the_shipped_ones(experiment, monkeypatch):
+    monkeypatch.setitem(STRATEGIES, "mine", lambda cell: STRATEGIES["low_low"](cell)[:1])
+    plan = plan_of(experiment(cells={"strategies": ["mine"]}))
+    assert list(plan.cells) == ["mine/h0-l8/s0"]
+    assert len(plan.stages) == 1
+
+
+def test_names_tell_the_chain_and_the_seed(experiment):
+    plan = plan_of(experiment(seeds=[4], data={"dataset": "cars"}, model={"name": "alexnet"}))
+    assert plan.stages[last(plan, "staged_hl/h3-l5/s4")].name == "cars-alexnet-h3-l5-s4"

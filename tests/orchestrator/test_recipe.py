@@ -1,0 +1,80 @@
+import pytest
+
+from orchestrator.recipe import load_recipe, parse_recipe, recipe_path, shipped
+from trainables.errors import ConfigError
+
+GOOD = "name: x\ncells: {strategies: [high]}\n"
+
+
+def faults(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_recipe(text, "x.yaml")
+    return str(caught.value)
+
+
+def test_every_shipped_recipe_is_valid():
+    assert {"demo", "table1-cars", "table2-cars", "table3-birds"} <= set(shipped())
+    for name in shipped():
+        assert load_recipe(name).name == name
+
+
+def test_c01_all_faults_come_at_once_with_line_and_suggestion():
+    text = faults("name: x\ntrain:\n  epohcs: 3\n  lr: fast\ndata:\n  canvas_px: 2\n")
+    assert "3 faults" in text
+    assert "x.yaml:3: train.epohcs: unknown field; did you mean epochs?" in text
+    assert "x.yaml:4: train.lr" in text
+    assert "'fast'" in text
+    assert "x.yaml:6: data.canvas_px" in text
+
+
+def test_c02_scientific_notation_is_a_number_and_no_is_text():
+    recipe = parse_recipe(GOOD + "train: {lr: 1e-3, weight_decay: 5E-4}\n", "x.yaml")
+    assert (recipe.train.lr, recipe.train.weight_decay) == (0.001, 0.0005)
+    assert "'no'" in faults(GOOD + "data: {antialias: no}\n")
+    assert "'08'" in faults(GOOD + "train: {epochs: 08}\n")
+
+
+@pytest.mark.parametrize("value", ["'3'", "3.5", "[3]", "true", "-1", "0"])
+def test_c02_c04_epochs_must_be_a_whole_positive_number(value):
+    assert "train.epochs" in faults(GOOD + f"train: {{epochs: {value}}}\n")
+
+
+def test_c03_a_key_given_twice_is_an_error():
+    assert "x.yaml:3: name: given twice" in faults(GOOD + "name: y\n")
+
+
+def test_c05_low_resolution_above_the_canvas_is_refused():
+    text = faults(GOOD + "data: {canvas_px: 48, resolution_px: 50}\n")
+    assert "data.resolution_px (50) is above data.canvas_px (48)" in text
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc", "A B", "", "x" * 65])
+def test_s12_names_cannot_leave_the_root(name):
+    assert "name" in faults(f"name: '{name}'\ncells: {{strategies: [high]}}\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: !!python/object/apply:os.system ['true']\n",
+        "a: &a [1]\nb: *a\n",
+        "- 1\n",
+        "name: [\n",
+        "name: x\nseeds: [.nan]\n",
+        "\x00",
+        "? {a: 1}\n: 2\n",
+    ],
+)
+def test_s13_hostile_or_broken_yaml_is_one_clear_error(text):
+    assert "x.yaml" in faults(text)
+
+
+def test_comments_order_and_whitespace_do_not_matter():
+    assert parse_recipe(GOOD, "a") == parse_recipe(
+        "# a comment\ncells:\n  strategies:\n  - high\n\nname:   x\n", "b"
+    )
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean demo"):
+        recipe_path("dem")

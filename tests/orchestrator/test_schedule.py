@@ -1,0 +1,71 @@
+from orchestrator.estimate import simulate
+from orchestrator.plan import make_plan
+from orchestrator.schedule import Schedule
+
+
+def schedule_of(experiment, missing=None, slots=1):
+    plan = make_plan([experiment])
+    seconds = {key: float(stage.images) for key, stage in plan.stages.items()}
+    keys = set(plan.stages) if missing is None else missing(plan)
+    return plan, Schedule(plan, keys, seconds), seconds
+
+
+def drain(plan, schedule):
+    order = []
+    while (key := schedule.next_ready()) is not None:
+        order.append(key)
+        schedule.finish(key, usable=True)
+    return order
+
+
+def test_every_stage_starts_once_and_never_before_its_parent(experiment):
+    plan, schedule, _ = schedule_of(experiment())
+    order = drain(plan, schedule)
+    assert sorted(order) == sorted(plan.stages)
+    place = {key: i for i, key in enumerate(order)}
+    for stage in plan.stages.values():
+        assert all(place[parent] < place[stage.key] for parent in stage.parents)
+    assert schedule.finished
+
+
+def test_the_longest_chain_starts_first(experiment):
+    plan, schedule, _ = schedule_of(experiment())
+    first = plan.stages[schedule.next_ready()]
+    assert first.spec.subset.n_images == 8144
+    assert first.spec.views[0].form == "high"
+
+
+def test_children_wait_for_their_parents(experiment):
+    plan, schedule, _ = schedule_of(experiment(cells={"high": [8], "low": [1, 2]}))
+    parent = schedule.next_ready()
+    assert schedule.next_ready() is None
+    assert not schedule.exhausted
+    schedule.finish(parent, usable=True)
+    assert schedule.next_ready() in plan.stages
+
+
+def test_a_parent_without_weights_blocks_all_that_follow_and_nothing_else(experiment):
+    plan, schedule, _ = schedule_of(experiment(cells={"high": [0, 8], "low": [1, 2]}))
+    parent = schedule.next_ready()
+    blocked = schedule.finish(parent, usable=False)
+    assert len(blocked) == 2
+    assert schedule.blocked == frozenset(blocked)
+    assert len(drain(plan, schedule)) == 2
+    assert schedule.exhausted
+    assert schedule.finished
+
+
+def test_only_missing_stages_are_started(experiment):
+    def without_parents(plan):
+        return {key for key, stage in plan.stages.items() if stage.parents}
+
+    plan, schedule, _ = schedule_of(experiment(), without_parents)
+    assert len(drain(plan, schedule)) == 64
+
+
+def test_two_slots_come_near_half_the_time_of_one(experiment):
+    _, one, seconds = schedule_of(experiment())
+    _, two, _ = schedule_of(experiment())
+    total = sum(seconds.values())
+    assert simulate(one, seconds, 1) == total
+    assert simulate(two, seconds, 2) < 0.52 * total

@@ -1,0 +1,31 @@
+import pytest
+
+from trainables.fingerprint import canonical, key_of, seed_of
+from trainables.spec import DataSpec
+
+
+def test_key_does_not_depend_on_the_order_of_fields():
+    assert key_of({"a": 1, "b": [1.5, None]}) == key_of({"b": [1.5, None], "a": 1})
+
+
+def test_key_depends_on_every_value():
+    assert key_of({"lr": 0.01}) != key_of({"lr": 0.1})
+    assert key_of(DataSpec()) != key_of(DataSpec(canvas_px=256))
+
+
+@pytest.mark.parametrize("value", [print, object(), {1, 2}, b"bytes", {1: "a"}])
+def test_what_has_no_canonical_form_is_refused(value):
+    with pytest.raises(TypeError):
+        canonical(value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_without_json_spelling_are_refused(value):
+    with pytest.raises(ValueError, match="identity"):
+        canonical([value])
+
+
+def test_seeds_differ_by_part_and_are_stable():
+    assert seed_of("key", 0) != seed_of("key", 1)
+    assert seed_of("key", 0) == 2211533068407037018
+    assert 0 <= seed_of("x") < 2**63

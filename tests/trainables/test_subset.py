@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from trainables.spec import SubsetSpec
+from trainables.subset import subset_rows
+
+LABELS = np.arange(200) % 10
+
+
+def rows(n, **fields):
+    return subset_rows(SubsetSpec(seed=fields.pop("seed", 0), n_images=n, **fields), LABELS)
+
+
+def test_smaller_subsets_are_prefixes_of_larger_ones():
+    assert (rows(150)[:40] == rows(40)).all()
+
+
+def test_high_and_low_of_equal_size_are_the_same_images():
+    assert (rows(80, stream="shared") == rows(80, stream="shared")).all()
+    assert (rows(80, stream="high") != rows(80, stream="low")).any()
+
+
+def test_seeds_give_other_subsets_and_no_image_comes_twice():
+    assert (rows(50, seed=1) != rows(50, seed=2)).any()
+    assert len(set(rows(200))) == 200
+
+
+def test_disjoint_sides_share_no_image():
+    assert not set(rows(100, side="front")) & set(rows(100, side="back"))
+
+
+def test_independent_draws_are_no_prefixes():
+    assert set(rows(40, rule="independent")) - set(rows(150, rule="independent")[:40])
+
+
+def test_stratified_prefixes_hold_each_class_equally_and_are_nested():
+    counts = np.bincount(LABELS[rows(50, rule="stratified")], minlength=10)
+    assert counts.min() == counts.max() == 5
+    assert (rows(150, rule="stratified")[:40] == rows(40, rule="stratified")).all()
+
+
+def test_more_images_than_there_are_is_an_error():
+    with pytest.raises(ValueError, match="201 images asked for, 200"):
+        rows(201)

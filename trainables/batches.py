@@ -1,0 +1,152 @@
+"""The batches of an epoch: order, mixing and augmentation, all from one seed.
+
+Order follows `permutation(seed(stage, epoch))`, never the order in which files arrived.
+Shape legend: B batch, N photos of a view, H W pixels, C colour.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.degrade import enlarge
+from trainables.fingerprint import seed_of
+from trainables.spec import AugmentSpec, StageSpec
+from trainables.views import View
+
+#: A view stays in the device's memory when it takes at most this share of what is free.
+RESIDENT_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Source:
+    """A view's pixels where batches are gathered from: host memory map or device memory."""
+
+    view: View
+    images_NHWC: Tensor
+    labels_N: Tensor
+    device: torch.device
+
+    def gather(self, rows_B: NDArray[np.int64]) -> Tensor:
+        """Uint8 photos (B, C, canvas, canvas) on the device, channels last."""
+        index_B = torch.from_numpy(rows_B).to(self.images_NHWC.device)
+        images_BHWC = self.images_NHWC.index_select(0, index_B).to(self.device, non_blocking=True)
+        spec = self.view.spec
+        return enlarge(
+            images_BHWC.permute(0, 3, 1, 2), spec.canvas_px, spec.kernel, spec.antialias
+        )
+
+
+def open_source(view: View, device: torch.device) -> Source:
+    """Put a view where its batches come from: on the device if it fits there."""
+    images_NHWC = torch.from_numpy(view.images_NHWC)
+    labels_N = torch.from_numpy(view.labels_N)
+    if device.type == "cuda":
+        free_bytes, _ = torch.cuda.mem_get_info(device)
+        if images_NHWC.nbytes <= RESIDENT_SHARE * free_bytes:
+            images_NHWC = images_NHWC.to(device)
+    return Source(view, images_NHWC, labels_N.to(device), device)
+
+
+def epoch_batches(
+    spec: StageSpec, sources: Sequence[Source], rows: NDArray[np.int64], seed: int
+) -> Iterator[tuple[list[Tensor], Tensor]]:
+    """Yield one pass over the subset.
+
+    Args:
+        spec: the stage.
+        sources: one per training view.
+        rows: (n_images,) the subset's rows, the same in each view.
+        seed: of this stage and epoch.
+
+    Yields:
+        Photos as a list of uint8 (B, C, H, W), one tensor, or for `paired` one per view with the
+        same photos and the same mirroring; and labels (B,) int64.
+    """
+    generator = np.random.default_rng(seed)
+    which, row = _order(spec, rows, generator)
+    for start in range(0, len(row), spec.training.batch_size):
+        batch = slice(start, start + spec.training.batch_size)
+        views = range(len(sources)) if spec.mixing == "paired" else None
+        draws = seed_of(seed, start)
+        images = (
+            [_augment(sources[v].gather(row[batch]), spec.augment, draws) for v in views]
+            if views
+            else [_augment(_gather(sources, which[batch], row[batch]), spec.augment, draws)]
+        )
+        labels_B = sources[0].labels_N[torch.from_numpy(row[batch])]
+        yield images, labels_B
+
+
+def _order(
+    spec: StageSpec, rows: NDArray[np.int64], generator: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which view and which row each place of the epoch takes."""
+    n = len(rows)
+    if spec.mixing == "union":
+        order = generator.permutation(2 * n)
+        return order // n, rows[order % n]
+    if spec.mixing == "balanced":
+        pairs = np.stack([generator.permutation(n), generator.permutation(n)], axis=1)
+        return np.tile([0, 1], n), rows[pairs.reshape(-1)]
+    order = rows[generator.permutation(n)]
+    flips = generator.integers(0, 2, n) if spec.mixing == "coin_flip" else np.zeros(n, np.int64)
+    return flips, order
+
+
+def _gather(
+    sources: Sequence[Source], which_B: NDArray[np.int64], row_B: NDArray[np.int64]
+) -> Tensor:
+    if len(sources) == 1:
+        return sources[0].gather(row_B)
+    parts = [np.flatnonzero(which_B == v) for v in range(len(sources))]
+    together = torch.cat(
+        [s.gather(row_B[p]) for s, p in zip(sources, parts, strict=True) if len(p)]
+    )
+    places = np.argsort(np.concatenate(parts))
+    return together[torch.from_numpy(places).to(together.device)]
+
+
+def _augment(images_BCHW: Tensor, augment: AugmentSpec, seed: int) -> Tensor:
+    generator = np.random.default_rng(seed)
+    if augment.random_resolution_px is not None:
+        low_px, high_px = augment.random_resolution_px
+        images_BCHW = _blur(images_BCHW, int(generator.integers(low_px, high_px + 1)))
+    if augment.crop_px is not None:
+        images_BCHW = _random_crop(images_BCHW, augment.crop_px, generator)
+    if augment.mirror:
+        mirrored = torch.from_numpy(generator.random(len(images_BCHW)) < 0.5)
+        mirrored = mirrored.to(images_BCHW.device)
+        images_BCHW = torch.where(
+            mirrored[:, None, None, None], images_BCHW.flip(-1), images_BCHW
+        )
+    return images_BCHW
+
+
+def _blur(images_BCHW: Tensor, resolution_px: int) -> Tensor:
+    canvas_px = images_BCHW.shape[-1]
+    small = enlarge(images_BCHW, resolution_px, "bicubic", antialias=True)
+    return enlarge(small, canvas_px, "bicubic", antialias=True)
+
+
+def _random_crop(images_BCHW: Tensor, crop_px: int, generator: np.random.Generator) -> Tensor:
+    room_px = images_BCHW.shape[-1] - crop_px
+    corners = generator.integers(0, room_px + 1, (len(images_BCHW), 2))
+    return torch.stack(
+        [
+            image[:, top : top + crop_px, left : left + crop_px]
+            for image, (top, left) in zip(images_BCHW, corners, strict=True)
+        ]
+    ).contiguous(memory_format=torch.channels_last)
+
+
+def centre_crop(images_BCHW: Tensor, crop_px: int | None) -> Tensor:
+    """The evaluation's crop out of the canvas (A10); None is the whole canvas."""
+    if crop_px is None:
+        return images_BCHW
+    start_px = (images_BCHW.shape[-1] - crop_px) // 2
+    window = slice(start_px, start_px + crop_px)
+    return images_BCHW[:, :, window, window]

@@ -1,0 +1,86 @@
+"""Some photos to every form of each: the unit of work that is done here or on another node.
+
+Shape legend: N photos, H rows, W columns, C colour.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.datasets import find_dataset
+from trainables.decode import box_on_photo, read_photo
+from trainables.degrade import crop, high_pixels, low_pixels
+from trainables.errors import DataError
+from trainables.index import Index
+from trainables.spec import DataSpec, ViewSpec
+from trainables.views import stored_px
+
+#: The forms that are made from photos; `sr` is made from prepared low views.
+FORMS = {"high": high_pixels, "low": low_pixels}
+
+#: Columns of equal length, one place a photo.
+Block = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class BlockTask:
+    """What a worker needs beside its rows.
+
+    Attributes:
+        root: folder that paths are relative to, the same on all nodes.
+        data: of the recipe.
+        views: to make, all of one split.
+        drawn: the index of a data set that draws its photos; None where they are files.
+    """
+
+    root: Path
+    data: DataSpec
+    views: tuple[ViewSpec, ...]
+    drawn: Index | None
+
+
+def make_block(batch: Block, task: BlockTask) -> Block:
+    """Read some photos and make every form of each; a bad photo does not stop the others.
+
+    Args:
+        batch: `row` (N,) int64, `path` (N,) str, `box` (N, 4) float64.
+        task: what to make of them.
+
+    Returns:
+        `row` as given, `clipped` (N,) bool, `reason` (N,) str, empty for good photos, and per
+        view a `pixels_column` (N, H, W, 3) uint8, zero for bad photos.
+    """
+    n = len(batch["row"])
+    photos = _draw(batch, task)
+    clipped_N, reasons = np.zeros(n, np.bool_), [""] * n
+    sides_px = [stored_px(view) for view in task.views]
+    images = [np.zeros((n, side_px, side_px, 3), np.uint8) for side_px in sides_px]
+    for i in range(n):
+        try:
+            photo_HWC = read_photo(task.root / batch["path"][i]) if photos is None else photos[i]
+            height_px, width_px = photo_HWC.shape[:2]
+            box_4, clipped_N[i] = box_on_photo(batch["box"][i], width_px, height_px)
+        except DataError as fault:
+            reasons[i] = str(fault)
+            continue
+        for view, images_NHWC in zip(task.views, images, strict=True):
+            object_HWC = crop(photo_HWC, box_4, view.box_margin_px)
+            images_NHWC[i] = FORMS[view.form](object_HWC, view)
+    made = {pixels_column(number): images_NHWC for number, images_NHWC in enumerate(images)}
+    return {"row": batch["row"], "clipped": clipped_N, "reason": np.array(reasons), **made}
+
+
+def pixels_column(number: int) -> str:
+    """Name of the column that holds the view with that number in its task."""
+    return f"pixels_{number}"
+
+
+def _draw(batch: Block, task: BlockTask) -> list[NDArray[np.uint8]] | None:
+    """The photos of a data set that draws them, or None where they are files."""
+    draw = find_dataset(task.data.dataset).read_photos
+    if draw is None or task.drawn is None:
+        return None
+    return draw(task.drawn, task.data, batch["row"])

@@ -1,0 +1,259 @@
+"""Photos to prepared views: each decoded once, cut out, made into every form.
+
+Small sets are made in this process, large ones by Ray Data, by the same block function. This is
+the only module that knows Ray Data, and it imports it only for a large set. It must not run inside
+a Tune trial: the trial holds the CPUs that Ray Data waits for.
+
+Shape legend: N photos of a block or split, H rows, W columns, C colour.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainables.datasets import find_dataset
+from trainables.errors import DataError
+from trainables.fingerprint import key_of
+from trainables.index import Index
+from trainables.photo_blocks import FORMS, Block, BlockTask, make_block, pixels_column
+from trainables.spec import DataSpec, Split, ViewSpec
+from trainables.view_drafts import ViewDraft
+from trainables.views import check_resolution, is_prepared, stored_px, view_folder
+
+#: Below this a cold Ray Data (20 s) costs more than it saves.
+IN_PROCESS_PHOTOS = 2000
+#: Photos of one block: what a worker holds at once, and how often progress is told.
+BLOCK_PHOTOS = 128
+#: Bad photos listed in the message itself; more go to a file beside the views.
+LISTED_FAULTS = 20
+FAULT_FILE = "bad-photos.txt"
+
+
+class PhotoFault(NamedTuple):
+    """A photo that cannot be used: its index row, its path and the reason."""
+
+    row: int
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What was prepared now; views that were there already count nothing.
+
+    Attributes:
+        n_photos: decoded, over all splits.
+        n_clipped_boxes: boxes that reached beyond their photo and were cut off there.
+        seconds: of wall time.
+        prepared: folder names of the new views.
+    """
+
+    n_photos: int
+    n_clipped_boxes: int
+    seconds: float
+    prepared: tuple[str, ...]
+
+
+@dataclass
+class _Tally:
+    """What a pass over a split has seen."""
+
+    n_clipped_boxes: int
+    faults: list[PhotoFault]
+
+
+Blocks = Callable[[Index, NDArray[np.int64], BlockTask], Iterator[Block]]
+
+
+def prepare(
+    index: Index,
+    data: DataSpec,
+    views: Sequence[ViewSpec],
+    data_root: Path,
+    on_progress: Callable[[int, int], None],
+) -> PrepareReport:
+    """Make the views that are missing; all those of a split in one pass over its photos.
+
+    Args:
+        index: of the data set.
+        data: that the index was read with.
+        views: high and low ones of any splits.
+        data_root: `<root>/data`.
+        on_progress: called with photos done and photos in all.
+
+    Returns:
+        What was done.
+
+    Raises:
+        ConfigError: when a low view is above its canvas.
+        DataError: with every bad photo of every split; also in `bad-photos.txt` when they are many.
+            No view of a split with a bad photo remains.
+        OSError: ENOSPC when the disk is full.
+    """
+    started = time.monotonic()
+    work = _missing_by_split(views, data_root)
+    rows_of = {split: _rows(index, split) for split in work}
+    n_photos = sum(len(rows) for rows in rows_of.values())
+    blocks = _blocks_by_ray if _is_large(n_photos) else _blocks_here
+    drawn = None if find_dataset(data.dataset).read_photos is None else index
+    tally = _Tally(0, [])
+    n_done = 0
+    for split, specs in work.items():
+        task = BlockTask(index.root, data, specs, drawn)
+        watched = _watch(blocks(index, rows_of[split], task), n_done, n_photos, on_progress)
+        _prepare_split(index, rows_of[split], task, data_root, watched, tally)
+        n_done += len(rows_of[split])
+    _refuse(tally.faults, index, n_photos, data_root)
+    names = tuple(view_folder(data_root, spec).name for specs in work.values() for spec in specs)
+    return PrepareReport(n_photos, tally.n_clipped_boxes, time.monotonic() - started, names)
+
+
+def _missing_by_split(
+    views: Sequence[ViewSpec], data_root: Path
+) -> dict[Split, tuple[ViewSpec, ...]]:
+    distinct = {key_of(view): view for view in views}
+    work: dict[Split, tuple[ViewSpec, ...]] = {}
+    for view in distinct.values():
+        if view.form not in FORMS:
+            raise ValueError(f"{view.form} views are made from prepared low views, not from photos")
+        check_resolution(stored_px(view), view.canvas_px)
+        if not is_prepared(data_root, view):
+            work[view.split] = (*work.get(view.split, ()), view)
+    return work
+
+
+def _rows(index: Index, split: Split) -> NDArray[np.int64]:
+    rows = index.rows(split)
+    if len(rows) == 0:
+        raise DataError(
+            f"{index.dataset} under {index.root} has no {split} photos; check --data.root and the "
+            "split in its annotations"
+        )
+    return rows
+
+
+def _is_large(n_photos: int) -> bool:
+    """Whether Ray Data pays; without a cluster it would start one of its own."""
+    ray = sys.modules.get("ray")
+    return n_photos >= IN_PROCESS_PHOTOS and ray is not None and ray.is_initialized()
+
+
+def _watch(
+    blocks: Iterable[Block], n_before: int, n_photos: int, on_progress: Callable[[int, int], None]
+) -> Iterator[Block]:
+    """Pass blocks on and tell after each how many photos are done."""
+    n_done = n_before
+    for block in blocks:
+        yield block
+        n_done += len(block["row"])
+        on_progress(n_done, n_photos)
+
+
+def _prepare_split(
+    index: Index,
+    rows_N: NDArray[np.int64],
+    task: BlockTask,
+    data_root: Path,
+    blocks: Iterable[Block],
+    tally: _Tally,
+) -> None:
+    """Fill the drafts of a split's views and commit them unless a photo is bad."""
+    n_faults, n_clipped = len(tally.faults), tally.n_clipped_boxes
+    with ExitStack() as stack:
+        drafts = [
+            stack.enter_context(ViewDraft(data_root, view, index, rows_N)) for view in task.views
+        ]
+        _fill(drafts, index, rows_N, blocks, tally)
+        if len(tally.faults) == n_faults:
+            for draft in drafts:
+                draft.commit(tally.n_clipped_boxes - n_clipped)
+
+
+def _fill(
+    drafts: Sequence[ViewDraft],
+    index: Index,
+    rows_N: NDArray[np.int64],
+    blocks: Iterable[Block],
+    tally: _Tally,
+) -> None:
+    """Write each photo into its place, in whatever order the blocks arrive."""
+    seen_N = np.zeros(len(rows_N), np.int64)
+    for block in blocks:
+        places = np.searchsorted(rows_N, block["row"])
+        for number, draft in enumerate(drafts):
+            draft.images_NHWC[places] = block[pixels_column(number)]
+        np.add.at(seen_N, places, 1)
+        tally.n_clipped_boxes += int(block["clipped"].sum())
+        bad = [(int(row), str(why)) for row, why in zip(block["row"], block["reason"], strict=True)]
+        tally.faults += [PhotoFault(row, index.paths[row], why) for row, why in bad if why]
+    if (seen_N != 1).any():
+        raise DataError(
+            f"{int((seen_N == 0).sum())} of {len(rows_N)} photos were lost and "
+            f"{int((seen_N > 1).sum())} came twice while preparing; run the same command again"
+        )
+
+
+def _refuse(faults: list[PhotoFault], index: Index, n_photos: int, data_root: Path) -> None:
+    if not faults:
+        return
+    lines = [f"row {row}  {path!r}: {reason}" for row, path, reason in sorted(faults)]
+    text = f"{len(lines)} of {n_photos} photos of {index.dataset} under {index.root} are bad:"
+    shown = "".join(f"\n  {line}" for line in lines[:LISTED_FAULTS])
+    if len(lines) > LISTED_FAULTS:
+        file = data_root / FAULT_FILE
+        file.write_text("\n".join([text, *lines, ""]))
+        shown += f"\n  and {len(lines) - LISTED_FAULTS} more; all are listed in {file}"
+    raise DataError(
+        f"{text}{shown}\nreplace these photos, or take them out of the data set, and run the same "
+        "command again"
+    )
+
+
+def _batch(index: Index, rows_N: NDArray[np.int64]) -> Block:
+    """What a block function is told of its photos."""
+    return {
+        "row": rows_N,
+        "path": np.array([index.paths[row] for row in rows_N], dtype=object),
+        "box": index.boxes[rows_N],
+    }
+
+
+def _blocks_here(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> Iterator[Block]:
+    for start in range(0, len(rows_N), BLOCK_PHOTOS):
+        yield make_block(_batch(index, rows_N[start : start + BLOCK_PHOTOS]), task)
+
+
+def _blocks_by_ray(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> Iterator[Block]:
+    """Let all nodes work; blocks arrive as they get ready, a bounded number in memory."""
+    import ray.data  # costs seconds, and only large sets need it
+
+    _silence(ray.data.DataContext.get_current())
+    batch = _batch(index, rows_N)
+    items = [
+        {"row": int(row), "path": path, "box": box}
+        for row, path, box in zip(*batch.values(), strict=True)
+    ]
+    dataset = ray.data.from_items(items, override_num_blocks=-(-len(items) // BLOCK_PHOTOS))
+    work: Any = _make_block_on_worker
+    made = dataset.map_batches(work, batch_size=None, fn_kwargs={"task": task})
+    yield from cast("Iterator[Block]", made.iter_batches(batch_size=None, batch_format="numpy"))
+
+
+def _silence(context: Any) -> None:
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _make_block_on_worker(batch: Block, task: BlockTask) -> Block:
+    torch.set_num_threads(1)  # a worker has one CPU
+    return make_block(batch, task)

@@ -1,0 +1,328 @@
+"""One stage in one process, from its parent's weights to its commit. Knows no Ray.
+
+The Tune trainable and the inline executor both drive it: restore, advance epoch by epoch, commit.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import socket
+import time
+import traceback
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from trainables.batches import Source, epoch_batches, open_source
+from trainables.budget import budget_of
+from trainables.errors import ConfigError
+from trainables.evaluate import Predictions, evaluate
+from trainables.fingerprint import key_of, seed_of
+from trainables.models import Network, build_model
+from trainables.models.weights import load_all, load_body
+from trainables.spec import Spec, StageSpec, ViewSpec
+from trainables.store import Entry, Store, read_entry
+from trainables.subset import subset_rows
+from trainables.train import Epoch, diverged, make_optimizer, train_stage
+from trainables.views import open_view, view_name
+
+WEIGHTS = "weights.safetensors"
+MOMENTUM = "momentum.safetensors"
+#: Epochs shorter than this share a progress checkpoint, so that saving never dominates training.
+PROGRESS_EVERY_S = 1.0
+
+
+class StageJob(Spec):
+    """A stage plus where and how it runs; only `spec` and `evaluations` decide numbers."""
+
+    key: str
+    name: str
+    spec: StageSpec
+    evaluations: tuple[ViewSpec, ...]
+    store: str
+    data: str
+    teacher_folder: str | None = None
+    threads: int = 1
+    device: str = "cpu"
+    stop_file: str | None = None
+    record: dict[str, str] = {}
+
+
+def evaluation_key(stage_key: str, view: ViewSpec) -> str:
+    """Key of a later evaluation of a finished stage on one more view."""
+    return key_of(["evaluation", stage_key, view])
+
+
+class StageRun:
+    """The state of one running stage."""
+
+    def __init__(self, job: StageJob) -> None:
+        self.job = job
+        self.store = Store(Path(job.store))
+        self.status = "running"
+        self._reason = ""
+        self.seconds = {"load": 0.0, "train": 0.0, "evaluate": 0.0, "store": 0.0}
+        self.epochs: list[dict[str, Any]] = []
+        self.predictions: dict[str, Predictions] = {}
+        self.trained = False
+        self._started_at = time.time()
+        self._saved_at = time.perf_counter()
+        self._loop: Iterator[Epoch] | None = None
+        torch.set_num_threads(job.threads)
+        self._device = torch.device(job.device)
+
+    def restore(self, folder: Path | None) -> None:
+        """Take the parent's weights, or where this stage itself was left or finished.
+
+        Args:
+            folder: the parent's entry in the store; None starts from random weights.
+        """
+        began = time.perf_counter()
+        done = self.store.find(self.job.key)
+        progress = None if done else self.store.newest_progress(self.job.key, self.job.name)
+        self._network = self._fresh_network()
+        if done is not None:
+            load_all(self._network, load_file(done.path(WEIGHTS)))
+        elif progress is not None:
+            load_all(self._network, load_file(progress.path(WEIGHTS)))
+            self.epochs = progress.json("epochs.json")
+        elif folder is not None:
+            self._load_parent(folder)
+        self._network.module.to(self._device, memory_format=torch.channels_last)
+        if done is None:
+            self._begin(progress)
+        self.seconds["load"] += time.perf_counter() - began
+
+    def restore_or_fail(self, folder: Path | None) -> None:
+        """Restore; a fault becomes the stage's status, since an exception would cost the actor."""
+        try:
+            self.restore(folder)
+        except Exception as error:  # noqa: BLE001
+            self._reason = describe(error)
+            self.status = "failed"
+
+    def _fresh_network(self) -> Network:
+        torch.manual_seed(seed_of("weights", self.job.spec.seed))
+        return build_model(self.job.spec.model, self.job.spec.n_classes)
+
+    def _load_parent(self, folder: Path) -> None:
+        entry = read_entry(folder)
+        if entry is None or entry.key != self.job.spec.parent:
+            raise ConfigError(f"{folder} does not hold the parent of {self.job.name}")
+        tensors = load_file(entry.path(WEIGHTS))
+        load = load_body if self.job.spec.head == "fresh" else load_all
+        load(self._network, tensors)
+
+    def _begin(self, progress: Entry | None) -> None:
+        spec = self.job.spec
+        sources = [_source(self.job.data, view, self.job.device) for view in spec.views]
+        rows = subset_rows(spec.subset, sources[0].view.labels_N)
+        self._optimizer = make_optimizer(self._network, spec)
+        if progress is not None:
+            self._load_momentum(progress)
+        self._loop = train_stage(
+            self._network,
+            self._optimizer,
+            spec,
+            lambda epoch: epoch_batches(spec, sources, rows, seed_of(self.job.key, epoch)),
+            start=(len(self.epochs), self.epochs[-1]["step"] if self.epochs else 0),
+            teacher=self._teacher(),
+            should_stop=self._should_stop,
+        )
+
+    def _teacher(self) -> torch.nn.Module | None:
+        if self.job.teacher_folder is None:
+            return None
+        entry = read_entry(Path(self.job.teacher_folder))
+        if entry is None or entry.key != self.job.spec.teacher:
+            raise ConfigError(f"{self.job.teacher_folder} does not hold the teacher")
+        teacher = self._fresh_network()
+        load_all(teacher, load_file(entry.path(WEIGHTS)))
+        return teacher.module.to(self._device, memory_format=torch.channels_last).eval()
+
+    def _should_stop(self) -> bool:
+        return self.job.stop_file is not None and Path(self.job.stop_file).exists()
+
+    def advance(self) -> dict[str, Any]:
+        """Train one epoch; after the last one, evaluate. Never raises: the status tells.
+
+        Returns:
+            The epoch's record, with `status` running, done, diverged, failed or stopped.
+        """
+        if self.status != "running":
+            return self._result({"reason": self._reason})
+        try:
+            return self._advance()
+        except (FloatingPointError, ArithmeticError) as error:
+            return self._end("diverged", str(error))
+        except Exception as error:  # noqa: BLE001 - an exception would cost Tune its actor
+            return self._end("failed", describe(error))
+
+    def _advance(self) -> dict[str, Any]:
+        epoch = None if self._loop is None else next(self._loop, None)
+        if epoch is None:
+            if self._loop is not None and not self._budget_spent():
+                return self._end("stopped", "stopped on request; the running epoch was dropped")
+            return self._finish({})
+        self.trained = True
+        self.seconds["train"] += epoch.seconds
+        record = dataclasses.asdict(epoch)
+        self.epochs.append(record)
+        if diverged(epoch, self.job.spec.n_classes):
+            return self._end("diverged", f"training loss {epoch.loss:.3g}", record)
+        if self._budget_spent():
+            return self._finish(record)
+        self._save_progress()
+        return self._result(record)
+
+    def _budget_spent(self) -> bool:
+        n_epochs, n_steps = budget_of(self.job.spec)
+        return bool(self.epochs) and (
+            self.epochs[-1]["epoch"] >= n_epochs or self.epochs[-1]["step"] >= n_steps
+        )
+
+    def _finish(self, record: dict[str, Any]) -> dict[str, Any]:
+        began = time.perf_counter()
+        for view in self.job.evaluations:
+            source = _source(self.job.data, view, self.job.device)
+            self.predictions[key_of(view)] = evaluate(self._network, source, self.job.spec)
+        self.seconds["evaluate"] += time.perf_counter() - began
+        self.status = "done"
+        return self._result(record)
+
+    def _end(
+        self, status: str, reason: str, record: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        self.status, self._reason = status, reason
+        return self._result((record or {}) | {"reason": reason})
+
+    def _result(self, record: dict[str, Any]) -> dict[str, Any]:
+        metrics = {
+            f"accuracy_{view.form}": self.predictions[key_of(view)].correct
+            / self.predictions[key_of(view)].seen
+            for view in self.job.evaluations
+            if key_of(view) in self.predictions
+        }
+        renamed = {"seconds_epoch" if k == "seconds" else k: v for k, v in record.items()}
+        return renamed | metrics | {"status": self.status, "seconds": dict(self.seconds)}
+
+    def commit(self) -> Path | None:
+        """Put a finished (or diverged) stage into the store; anything else leaves no entry.
+
+        Returns:
+            The entry's folder.
+        """
+        began = time.perf_counter()
+        if self.status not in ("done", "diverged"):
+            return None
+        entry = self.store.find(self.job.key)
+        if entry is None:
+            kind = "stage" if self.status == "done" else "diverged"
+            entry = self.store.commit(self.job.key, self.job.name, kind, self._write)
+            self.store.drop_progress(self.job.key, self.job.name)
+        elif not self.trained:
+            self._commit_evaluations(entry)
+        self.seconds["store"] += time.perf_counter() - began
+        return entry.folder
+
+    def _write(self, folder: Path) -> None:
+        if self.status == "done":
+            save_file(_contiguous(self._network.module.state_dict()), folder / WEIGHTS)
+        (folder / "stage.json").write_text(json.dumps(self._record(), indent=1))
+        (folder / "epochs.jsonl").write_text("".join(json.dumps(e) + "\n" for e in self.epochs))
+        self._write_evaluations(folder, self.job.evaluations)
+
+    def _write_evaluations(self, folder: Path, views: tuple[ViewSpec, ...]) -> None:
+        metrics = {}
+        for view in views:
+            predictions = self.predictions.get(key_of(view))
+            if predictions is None:
+                continue
+            metrics[key_of(view)] = {
+                "view": view_name(view),
+                "correct": predictions.correct,
+                "seen": predictions.seen,
+            }
+            rows = _source(self.job.data, view, self.job.device).view.rows_N
+            table = predictions.as_table(rows)
+            pq.write_table(table, folder / f"predictions-{key_of(view)[:8]}.parquet")
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=1))
+
+    def _commit_evaluations(self, stage: Entry) -> None:
+        known = stage.json("metrics.json")
+        for view in self.job.evaluations:
+            if key_of(view) not in known and key_of(view) in self.predictions:
+                key = evaluation_key(self.job.key, view)
+                name = f"{stage.folder.name}-on-{view_name(view)}"
+                self.store.commit(
+                    key, name, "evaluation", lambda f, v=view: self._write_evaluations(f, (v,))
+                )
+
+    def _record(self) -> dict[str, Any]:
+        trained = [e for e in self.epochs if e["seconds"] > 0]
+        seconds = sum(e["seconds"] for e in trained)
+        return {
+            "key": self.job.key,
+            "name": self.job.name,
+            "status": self.status,
+            "spec": self.job.spec.model_dump(mode="json"),
+            "started_at": self._started_at,
+            "ended_at": time.time(),
+            "seconds": self.seconds,
+            "images_per_s": sum(e["images_seen"] for e in trained) / max(seconds, 1e-9),
+            "threads": self.job.threads,
+            "device": self.job.device,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            **self.job.record,
+        }
+
+    def _save_progress(self) -> None:
+        now = time.perf_counter()
+        if now - self._saved_at < PROGRESS_EVERY_S:
+            return
+        epoch = self.epochs[-1]["epoch"]
+        self.store.save_progress(self.job.key, self.job.name, epoch, self._write_progress)
+        self._saved_at = time.perf_counter()
+        self.seconds["store"] += self._saved_at - now
+
+    def _write_progress(self, folder: Path) -> None:
+        save_file(_contiguous(self._network.module.state_dict()), folder / WEIGHTS)
+        state = self._optimizer.state
+        momentum = {
+            name: state[parameter]["momentum_buffer"]
+            for name, parameter in self._network.module.named_parameters()
+            if state[parameter].get("momentum_buffer") is not None
+        }
+        save_file(_contiguous(momentum), folder / MOMENTUM)
+        (folder / "epochs.json").write_text(json.dumps(self.epochs))
+
+    def _load_momentum(self, progress: Entry) -> None:
+        saved = load_file(progress.path(MOMENTUM))
+        for name, parameter in self._network.module.named_parameters():
+            if name in saved:
+                buffer = torch.empty_like(parameter).copy_(saved[name])
+                self._optimizer.state[parameter]["momentum_buffer"] = buffer
+
+
+def describe(error: BaseException) -> str:
+    """The end of a traceback, in a few lines: where it happened and what it said."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+
+
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+@lru_cache(maxsize=16)
+def _source(data: str, view: ViewSpec, device: str) -> Source:
+    return open_source(open_view(Path(data), view), torch.device(device))

@@ -1,0 +1,63 @@
+"""A stage as a Tune trainable: step is one epoch, a transition is a checkpoint restore."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from trainables.stage_run import StageJob, StageRun
+
+
+class StageTrainable(tune.Trainable):
+    """Drives a `StageRun` through Tune's own restore, train and save calls.
+
+    `config["job"]` is the JSON of a `StageJob`. The checkpoint that Tune restores first is the
+    parent's folder in the store; the checkpoint that Tune saves names the stage's own folder
+    there, so weights are written once.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Pay torch's first optimiser (seconds) here; no other side effects."""
+        torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next stage; the process and its opened views stay."""
+        self._job = StageJob.model_validate_json(new_config["job"])
+        self._run: StageRun | None = None
+        return True
+
+    def load_checkpoint(self, checkpoint: dict | str | None) -> None:
+        """Restore the parent's weights, or this stage's own progress if there is any."""
+        self._start(_parent_folder(Path(str(checkpoint))))
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch; the last one also evaluates. At the end it repeats its last word."""
+        run = self._run or self._start(None)
+        result = run.advance()
+        ended = result["status"] != "running"
+        return result | {"done": ended, "should_checkpoint": ended, "trial_pid": os.getpid()}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Commit the stage to the store and leave its address for Tune."""
+        run = self._run or self._start(None)
+        folder = run.commit()
+        address = {"folder": str(folder) if folder else None, "seconds": run.seconds}
+        (Path(checkpoint_dir) / "address.json").write_text(json.dumps(address))
+
+    def _start(self, folder: Path | None) -> StageRun:
+        record = self._job.record | {"trial_id": self.trial_id}
+        self._run = StageRun(self._job.model_copy(update={"record": record}))
+        self._run.restore_or_fail(folder)
+        return self._run
+
+
+def _parent_folder(checkpoint: Path) -> Path | None:
+    """The store's folder behind a checkpoint: itself, or the one an own checkpoint names."""
+    address = checkpoint / "address.json"
+    if not address.exists():
+        return checkpoint
+    return None
