@@ -1,0 +1,1 @@
+"""Which stages, in what order, on what machines."""

@@ -22,10 +22,16 @@ VERBS = {
 }
 
 
+#: Columns of tables where there is no terminal to ask.
+PLAIN_WIDTH = 110
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; return the exit status (0, 2, 65, 70, 75, 130, 143)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     console = Console(soft_wrap=True, highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
     if not given or given[0] in ("-h", "--help"):
         console.print(usage())
         return 0

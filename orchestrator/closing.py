@@ -36,7 +36,9 @@ def _slug(text: str) -> str:
     return text.replace(" ", "_").replace("-", "_")
 
 
-def last_words(outcome: "Outcome", files: Sequence[Path], arguments: Sequence[str]) -> Iterator[str]:
+def last_words(
+    outcome: "Outcome", files: Sequence[Path], arguments: Sequence[str]
+) -> Iterator[str]:
     """Where the time went, what failed and why, where everything lies, and what to run next."""
     yield from time_lines(outcome)
     yield from _counts(outcome)

@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: a live table, or plain lines where there is none."""
 
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -43,8 +44,12 @@ class Display:
         self._began: float | None = None
         self._printed_at = 0.0
         self._lock = threading.Lock()
-        self._live = Live(get_renderable=self._table, console=console, transient=True,
-                          refresh_per_second=REFRESH_PER_S)
+        self._live = Live(
+            get_renderable=self._table,
+            console=console,
+            transient=True,
+            refresh_per_second=REFRESH_PER_S,
+        )
 
     def __enter__(self) -> "Display":
         if self._console.is_terminal and self._missing:
@@ -65,7 +70,7 @@ class Display:
         with self._lock:
             self._follow(event)
         now = time.monotonic()
-        if self._console.is_terminal or not self._running and event["event"] != "stage_end":
+        if self._console.is_terminal or event["event"] not in ("epoch", "stage_end"):
             return
         if now - self._printed_at >= PLAIN_EVERY_S:
             self._printed_at = now
@@ -139,7 +144,7 @@ class Display:
 
 def percent(fraction: float | None) -> str:
     """`48.9 %`, or a dash."""
-    return "-" if fraction is None or fraction != fraction else f"{100 * fraction:.1f} %"
+    return "-" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.1f} %"
 
 
 def duration(seconds: float | None) -> str:

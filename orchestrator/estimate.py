@@ -29,7 +29,11 @@ class Estimate:
 
 
 def estimate(
-    plan: Plan, inventory: Inventory, speeds: Speeds, counts: tuple[int, int], slots: int,
+    plan: Plan,
+    inventory: Inventory,
+    speeds: Speeds,
+    counts: tuple[int, int],
+    slots: int,
     device: str,
 ) -> Estimate:
     """Simulate the schedule with expected durations.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -34,3 +35,35 @@ class EventLog:
     def close(self) -> None:
         """Close the file; later events would be an error."""
         self._file.close()
+
+
+class Background:
+    """Runs jobs in order on a thread of its own; the first failure ends it, never the run."""
+
+    def __init__(self, name: str) -> None:
+        self.failure: str | None = None
+        self.seconds = 0.0
+        self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Queue a job; never blocks."""
+        self._jobs.put(job)
+
+    def drain(self) -> None:
+        """Wait for everything queued, then end."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if self.failure is not None:
+                continue
+            began = time.perf_counter()
+            try:
+                job()
+            except Exception as error:  # whatever a client or server may raise
+                first = str(error).partition("\n")[0]
+                self.failure = f"{type(error).__name__}: {first[:200]}"
+            self.seconds += time.perf_counter() - began

@@ -89,9 +89,7 @@ def facts_of(index: Index, data: DataSpec, root: Path) -> Facts:
     return Facts(key, n_train, n_evaluate, len(index.class_names))
 
 
-def _weights_key(
-    recipe: Recipe, root: Path, faults: list[str], *, must_exist: bool
-) -> str | None:
+def _weights_key(recipe: Recipe, root: Path, faults: list[str], *, must_exist: bool) -> str | None:
     model = recipe.model
     if model.weights == "none":
         return None

@@ -39,7 +39,9 @@ def take_inventory(plan: Plan, store: Store) -> Inventory:
     entries = {key: store.find(key) for key in plan.stages}
     diverged = frozenset(k for k, e in entries.items() if e is not None and e.kind == "diverged")
     missing: set[str] = set()
-    queue = [key for _, key in plan.cells.values() if not _complete(plan.stages[key], entries, store)]
+    queue = [
+        key for _, key in plan.cells.values() if not _complete(plan.stages[key], entries, store)
+    ]
     while queue:
         key = queue.pop()
         if key in missing or key in diverged:

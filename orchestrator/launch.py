@@ -1,6 +1,7 @@
 """Runs a plan: through Tune, or inline without Ray, with identical weights."""
 
 import json
+import math
 import os
 import signal
 import threading
@@ -130,7 +131,6 @@ class Launch:
 
     def started(self, key: str) -> None:
         """A stage begins."""
-        self.progress.first_start = self.progress.first_start or time.time()
         self._log.write("stage_start", key=key, name=self._plan.stages[key].name)
 
     def reported(self, key: str, result: dict[str, Any]) -> None:
@@ -140,6 +140,8 @@ class Launch:
             record = {n: result[n] for n in names if n in result}
             record["seconds"] = record.pop("seconds_epoch")
             self._log.write("epoch", key=key, record=record)
+        first = self.progress.first_start or math.inf
+        self.progress.first_start = min(first, result["started_at"])
         if result["status"] != "running":
             self._statuses[key] = result
 
@@ -200,7 +202,7 @@ def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: 
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_RESULT_BUFFER_LENGTH": "1000",
-        "TUNE_RESULT_BUFFER_MIN_TIME_S": "1",
+        "TUNE_RESULT_BUFFER_MIN_TIME_S": "2",
         "TUNE_MAX_PENDING_TRIALS_PG": str(slots),
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     }

@@ -95,9 +95,7 @@ class _Builder:
         chain = ""
         parent = self._root(cell.seed)
         for draft in drafts_of(self._recipe, cell):
-            chain = f"{chain}-{token(self._recipe, cell, draft)}" if chain else token(
-                self._recipe, cell, draft
-            )
+            chain = f"{chain}-{token(cell, draft)}" if chain else token(cell, draft)
             teacher = None if draft.teacher is None else stages[draft.teacher].key
             stage = self._stage(cell, draft, parent, teacher, chain, first=not stages)
             stages.append(stage)
@@ -194,9 +192,7 @@ class _Builder:
             model=_identity_of(recipe.model),
             head="fresh" if fresh else "kept",
             objective=draft.objective or recipe.objective,
-            augment=(draft.augment or recipe.augment).model_copy(
-                update={"crop_px": data.crop_px}
-            ),
+            augment=(draft.augment or recipe.augment).model_copy(update={"crop_px": data.crop_px}),
             training=_training(recipe, draft, facts.n_train, fresh=fresh),
             seed=seed,
             parent=parent,
@@ -238,7 +234,7 @@ def _training(recipe: Recipe, draft: StageDraft, n_train: int, *, fresh: bool) -
     return TrainingSpec(**values)
 
 
-def token(recipe: Recipe, cell: Cell, draft: StageDraft) -> str:
+def token(cell: Cell, draft: StageDraft) -> str:
     """`h3`, `l5`, `m4`: the form and level of a stage, for its human name."""
     form = "m" if len(draft.views) > 1 else draft.views[0][0]
     level = cell.high_level if draft.n_images == cell.n_high else cell.low_level

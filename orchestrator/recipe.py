@@ -119,7 +119,9 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), ["t", "f"])
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:null|~|)$"), ["n", "~", ""])
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:null", re.compile(r"^(?:null|~|)$"), ["n", "~", ""]
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789")
 )
@@ -169,7 +171,7 @@ def load_recipe(name: str) -> Recipe:
 def parse_recipe(text: str, source: str) -> Recipe:
     """Check the text of a recipe; `source` names it in messages."""
     try:
-        node = yaml.compose(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        node = yaml.compose(text, Loader=_Loader)
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
             raise ConfigError(f"{source}: aliases (*name) are not allowed in a recipe")
         loader = _Loader("")

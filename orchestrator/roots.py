@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from safetensors.torch import save_file
+from trainables.models.weights import read_weights, torchvision_weights
 
 from orchestrator.experiment import Experiment
 from orchestrator.plan import slug
-from trainables.models.weights import read_weights, torchvision_weights
 from trainables.store import Store
 
 

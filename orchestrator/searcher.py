@@ -33,6 +33,10 @@ class StageSearcher(Searcher):
         self._stop = stop
         self._running: dict[str, str] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles it for its own restore, which is never used."""
+        return {}
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The config of the next stage."""
         if self._stop.is_set():
@@ -77,6 +81,10 @@ class EventCallback(Callback):
 
     def __init__(self, reported: Callable[[str, dict[str, Any]], None]) -> None:
         self._reported = reported
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, see `StageSearcher`."""
+        return {}
 
     def on_trial_result(
         self,

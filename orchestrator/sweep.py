@@ -76,7 +76,7 @@ class Sweep:
         self._adopt(inventory, log)
         with stop.on_signals():
             if inventory.missing:
-                self._execute(launch, display, console)
+                self._execute(launch, display)
         log.close()
         progress = launch.progress
         if progress.trained:
@@ -87,8 +87,14 @@ class Sweep:
         rows = cell_rows(self.experiment, self.plan, Store(self.store.folder), statuses)
         write_results(self.folder / "results.parquet", rows)
         return Outcome(
-            self.experiment, self.plan, self.folder, progress, tracker, rows,
-            self._accounts(progress), stop.signal,
+            self.experiment,
+            self.plan,
+            self.folder,
+            progress,
+            tracker,
+            rows,
+            self._accounts(progress),
+            stop.signal,
         )
 
     def _speeds(self) -> Speeds:
@@ -129,7 +135,7 @@ class Sweep:
             if entry is not None and key not in inventory.missing:
                 log.write("adopted", key=key, **_adopted(entry, self.plan, key, self.store))
 
-    def _execute(self, launch: Launch, display: Display, console: Console) -> None:
+    def _execute(self, launch: Launch, display: Display) -> None:
         began = time.perf_counter()
         with ExitStack() as stack:
             views = self._missing_views(launch)
@@ -147,7 +153,6 @@ class Sweep:
             launch.progress.slots = slots
             if launch.stop.event.is_set():
                 return
-            self.seconds["start-up"] = time.time() - psutil.Process(os.getpid()).create_time()
             stack.enter_context(display)
             if self.machine.executor == "ray":
                 run_tune(launch, slots, self.machine.gpus_per_stage, self.machine.cpus_per_stage)
@@ -186,7 +191,7 @@ class Sweep:
         self.seconds["preparation"] = time.perf_counter() - began
 
     def _statuses(self, inventory: Inventory, progress: Progress) -> dict[str, str]:
-        known = {key: "missing" for key in inventory.missing}
+        known = dict.fromkeys(inventory.missing, "missing")
         ended = {k: "missing" if s == "stopped" else s for k, s in progress.statuses.items()}
         return known | ended
 
@@ -195,6 +200,8 @@ class Sweep:
         accounts = dict(self.seconds)
         if progress.first_start is not None and progress.last_end is not None:
             window = progress.last_end - progress.first_start
+            began = psutil.Process(os.getpid()).create_time()
+            accounts["start-up"] = progress.first_start - began
             accounts["stages"] = window
             accounts["slots"] = window * progress.slots
             accounts |= {f"slot {kind}": s for kind, s in progress.seconds.items()}

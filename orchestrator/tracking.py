@@ -4,23 +4,26 @@ One parent run per sweep, one child per (sweep, stage). Runs are found again by 
 resuming a sweep reopens them.
 """
 
-import getpass
+import logging
+import math
 import os
-import queue
-import subprocess
-import sys
-import threading
 import time
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.events import Event
+from orchestrator.events import Background, Event
 from orchestrator.experiment import Experiment
 from orchestrator.plan import Plan, PlannedStage
+from orchestrator.run_tags import (
+    MAX_TAG_LENGTH,
+    experiment_note,
+    source_tags,
+    stage_run_name,
+    stage_tags,
+)
 from trainables.budget import budget_of
 from trainables.errors import ConfigError
 from trainables.fingerprint import key_of
@@ -30,7 +33,6 @@ FLUSH_EVERY_S = 2.0
 #: Bounds for a tracking server that does not answer; the defaults block for minutes.
 BOUNDS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 STATUS = {"done": "FINISHED", "stopped": "KILLED"}
-MAX_TAG_LENGTH = 4000
 
 
 def tracking_uri(root: Path, given: str | None) -> str:
@@ -63,11 +65,12 @@ class _Child:
     offset: int
     mirrored: int
     points: list[Any]
+    params: list[Any]
     sent_at: float
 
 
 class Tracker:
-    """A thread that owns the MLflow client; `notify` never blocks the caller."""
+    """Mirrors a run's events into MLflow, on a thread of its own."""
 
     def __init__(self, experiment: Experiment, plan: Plan, root: Path, uri: str) -> None:
         self._experiment = experiment
@@ -75,50 +78,34 @@ class Tracker:
         self._root = root
         self.uri = uri
         self.link: str | None = None
-        self.failure: str | None = None
-        self.seconds = 0.0
-        self._queue: queue.Queue[tuple[str, Any] | None] = queue.Queue()
         self._children: dict[str, _Child] = {}
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
-        self._thread.start()
+        self._background = Background("mlflow")
+        self._background.submit(self._open)
+
+    @property
+    def failure(self) -> str | None:
+        """What MLflow answered when it failed; later events were not sent."""
+        return self._background.failure
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in MLflow, beside the training."""
+        return self._background.seconds
 
     def notify(self, event: Event) -> None:
-        """Take an event of the run for mirroring."""
-        self._queue.put(("event", event))
+        """Take an event of the run for mirroring; never blocks."""
+        self._background.submit(lambda: self._mirror(event))
 
     def finish(self, status: str, metrics: dict[str, float], note: str, files: list[Path]) -> None:
-        """Write the sweep's summary, description and artifacts; wait for everything to be sent."""
-        self._queue.put(("finish", (status, metrics, note, files)))
-        self._queue.put(None)
-        self._thread.join()
-
-    def wait_for_link(self, timeout_s: float) -> str | None:
-        """The address of the sweep in the MLflow UI, once it exists."""
-        self._ready.wait(timeout_s)
-        return self.link
-
-    def _work(self) -> None:
-        self._guarded(self._open)
-        self._ready.set()
-        while (item := self._queue.get()) is not None:
-            if self.failure is None:
-                kind, value = item
-                action = self._mirror if kind == "event" else self._close
-                self._guarded(action, value)
-
-    def _guarded(self, action: Any, *arguments: Any) -> None:
-        """MLflow may be away; training goes on, and a later run fills in what is missing."""
-        began = time.perf_counter()
-        try:
-            action(*arguments)
-        except Exception as error:  # noqa: BLE001 - whatever a client or server may raise
-            self.failure = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
-        self.seconds += time.perf_counter() - began
+        """Write the sweep's summary, description and artifacts; wait until all is sent."""
+        self._background.submit(lambda: self._close(status, metrics, note, files))
+        self._background.drain()
 
     def _open(self) -> None:
         for name, value in BOUNDS.items():
             os.environ.setdefault(name, value)
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import mlflow.entities
@@ -135,20 +122,16 @@ class Tracker:
             location = store.as_uri() if self.uri.startswith("sqlite:") else None
             self._experiment_id = self._client.create_experiment(name, location)
             self._client.set_experiment_tag(
-                self._experiment_id, "mlflow.note.content", _experiment_note(recipe)
+                self._experiment_id, "mlflow.note.content", experiment_note(recipe)
             )
         else:
             self._experiment_id = found.experiment_id
         self._open_parent()
         base = self.uri if self.uri.startswith("http") else "http://127.0.0.1:5000"
-        self.link = (
-            f"{base}/#/experiments/{self._experiment_id}/runs?workflowType=machine_learning"
-        )
+        self.link = f"{base}/#/experiments/{self._experiment_id}/runs?workflowType=machine_learning"
 
     def _search(self, condition: str) -> list[Any]:
-        return list(
-            self._client.search_runs([self._experiment_id], condition, max_results=50_000)
-        )
+        return list(self._client.search_runs([self._experiment_id], condition, max_results=50_000))
 
     def _open_parent(self) -> None:
         sweep = sweep_id(self._experiment)
@@ -159,7 +142,7 @@ class Tracker:
             attempt = int(there[0].data.tags.get("attempt", "1")) + 1
             self._client.set_tag(self._parent_id, "attempt", str(attempt))
         else:
-            tags = {"kind": "sweep", "sweep": sweep, "attempt": "1"} | _source_tags()
+            tags = {"kind": "sweep", "sweep": sweep, "attempt": "1"} | source_tags()
             run = self._client.create_run(
                 self._experiment_id, run_name=self._experiment.recipe.name, tags=tags
             )
@@ -210,41 +193,29 @@ class Tracker:
         run = self._known.get(key)
         if run is None:
             run = self._create_child(stage, cache)
-            mirrored = 0
+            mirrored, params = 0, self._params(stage)
         else:
             history = self._client.get_metric_history(run.info.run_id, "train/loss")
-            mirrored = max((point.step for point in history), default=0)
+            mirrored, params = max((point.step for point in history), default=0), []
             if run.info.status != "FINISHED":
                 attempt = int(run.data.tags.get("attempt", "1")) + 1
                 self._client.set_tag(run.info.run_id, "attempt", str(attempt))
                 self._client.update_run(run.info.run_id, status="RUNNING")
         offset = self._epochs_before(stage)
-        child = _Child(run.info.run_id, offset, mirrored, [], time.monotonic())
+        child = _Child(run.info.run_id, offset, mirrored, [], params, time.monotonic())
         self._children[key] = child
         return child
 
     def _create_child(self, stage: PlannedStage, cache: str) -> Any:
-        cells = [name for name, (_, last) in self._plan.cells.items() if last == stage.key]
-        cell = self._plan.cells[cells[0]][0] if cells else None
-        tags = {
-            "mlflow.parentRunId": self._parent_id,
-            "kind": "cell" if cells else "stage",
-            "stage_key": stage.key,
-            "cells": ", ".join(cells or self._plan.users.get(stage.key, []))[:MAX_TAG_LENGTH],
-            "strategy": cell.strategy if cell else "+".join(v.form for v in stage.spec.views),
-            "seed": str(stage.spec.seed),
-            "n_high": str(cell.n_high if cell else stage.spec.subset.n_images),
-            "n_low": str(cell.n_low if cell else 0),
-            "cache": cache,
-            "attempt": "1",
-        } | _source_tags()
-        name = run_name(cell.name) if cell else f"stage {stage.name}"
-        run = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
+        tags = stage_tags(self._plan, stage, self._parent_id, cache)
+        name = stage_run_name(self._plan, stage)
+        return self._client.create_run(self._experiment_id, run_name=name, tags=tags)
+
+    def _params(self, stage: PlannedStage) -> list[Any]:
         training = stage.spec.training.model_dump(mode="json")
-        params = [self._entities.Param(f"training.{k}", str(v)) for k, v in training.items()]
-        params.append(self._entities.Param("images", str(stage.spec.subset.n_images)))
-        self._client.log_batch(run.info.run_id, params=params)
-        return run
+        params = {f"training.{name}": value for name, value in training.items()}
+        params["images"] = stage.spec.subset.n_images
+        return [self._entities.Param(name, str(value)) for name, value in params.items()]
 
     def _epochs_before(self, stage: PlannedStage) -> int:
         """Step of MLflow counts epochs over all stages of the chain."""
@@ -273,14 +244,14 @@ class Tracker:
 
     def _metrics(self, values: dict[str, float], step: int) -> list[Any]:
         now_ms = int(time.time() * 1000)
-        finite = {k: v for k, v in values.items() if v == v and abs(v) != float("inf")}
+        finite = {k: v for k, v in values.items() if math.isfinite(v)}
         return [self._entities.Metric(k, v, now_ms, step) for k, v in finite.items()]
 
     def _flush(self, child: _Child, tags: dict[str, str] | None = None) -> None:
         entries = [self._entities.RunTag(k, v) for k, v in (tags or {}).items()]
-        if child.points or entries:
-            self._client.log_batch(child.run_id, metrics=child.points, tags=entries)
-        child.points, child.sent_at = [], time.monotonic()
+        if child.points or child.params or entries:
+            self._client.log_batch(child.run_id, child.points, child.params, entries)
+        child.points, child.params, child.sent_at = [], [], time.monotonic()
 
     def _end(self, event: Event) -> None:
         child = self._child(event["key"], cache="miss")
@@ -302,15 +273,12 @@ class Tracker:
         child = self._child(event["key"], cache="hit")
         for record in event["epochs"]:
             self._add_epoch(child, record)
-        elsewhere = self._search(
-            f"tags.stage_key = '{event['key']}' and tags.cache = 'miss'"
-        )
+        elsewhere = self._search(f"tags.stage_key = '{event['key']}' and tags.cache = 'miss'")
         if elsewhere and elsewhere[0].info.run_id != child.run_id:
             self._client.set_tag(child.run_id, "trained_in_run", elsewhere[0].info.run_id)
         self._end(event)
 
-    def _close(self, value: tuple[str, dict[str, float], str, list[Path]]) -> None:
-        status, metrics, note, files = value
+    def _close(self, status: str, metrics: dict[str, float], note: str, files: list[Path]) -> None:
         for child in self._children.values():
             self._flush(child)
         points = self._metrics({f"summary/{k}": v for k, v in metrics.items()}, 0)
@@ -320,47 +288,3 @@ class Tracker:
             folder = file.parent.name if file.parent.name in ("tables", "figures") else None
             self._client.log_artifact(self._parent_id, str(file), folder)
         self._client.set_terminated(self._parent_id, STATUS.get(status, "FAILED"))
-
-
-def run_name(cell: str) -> str:
-    """`staged_hl/h3-l5/s0` as a person reads it in the UI: `staged_hl H3 L5 s0`."""
-    strategy, levels, seed = cell.split("/")
-    return " ".join([strategy, *levels.upper().split("-"), seed])
-
-
-def _experiment_note(recipe: Any) -> str:
-    return (
-        f"{recipe.description}\n\nReproduces {recipe.table} of Peng, Hoffman, Yu, Saenko: "
-        f"*Fine-to-coarse knowledge transfer for low-res image classification* (ICIP 2016) with "
-        f"{recipe.model.name} on {recipe.data.dataset}.\n\nCommand: `f2c run {recipe.name}`. "
-        "Click + to unfold a sweep's stages."
-    )
-
-
-def _source_tags() -> dict[str, str]:
-    tags = {
-        "mlflow.user": getpass.getuser(),
-        "mlflow.source.name": Path(sys.argv[0]).name,
-        "mlflow.source.type": "LOCAL",
-    }
-    commit = git_commit()
-    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
-
-
-@lru_cache(maxsize=1)
-def git_commit() -> str | None:
-    """Commit of the program's own checkout, or None outside of one."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-

@@ -1,0 +1,1 @@
+"""One stage, from pixels to weights. Knows neither MLflow nor grids."""

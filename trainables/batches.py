@@ -35,9 +35,7 @@ class Source:
         index_B = torch.from_numpy(rows_B).to(self.images_NHWC.device)
         images_BHWC = self.images_NHWC.index_select(0, index_B).to(self.device, non_blocking=True)
         spec = self.view.spec
-        return enlarge(
-            images_BHWC.permute(0, 3, 1, 2), spec.canvas_px, spec.kernel, spec.antialias
-        )
+        return enlarge(images_BHWC.permute(0, 3, 1, 2), spec.canvas_px, spec.kernel, spec.antialias)
 
 
 def open_source(view: View, device: torch.device) -> Source:
@@ -120,9 +118,7 @@ def _augment(images_BCHW: Tensor, augment: AugmentSpec, seed: int) -> Tensor:
     if augment.mirror:
         mirrored = torch.from_numpy(generator.random(len(images_BCHW)) < 0.5)
         mirrored = mirrored.to(images_BCHW.device)
-        images_BCHW = torch.where(
-            mirrored[:, None, None, None], images_BCHW.flip(-1), images_BCHW
-        )
+        images_BCHW = torch.where(mirrored[:, None, None, None], images_BCHW.flip(-1), images_BCHW)
     return images_BCHW
 
 

@@ -27,6 +27,8 @@ _REACH = {"bicubic": 2.0, "bilinear": 1.0, "area": 0.5}
 #: Keys' cubic coefficient: Pillow's and torch's antialiased, and torch's without antialias.
 _CUBIC_ANTIALIAS = -0.5
 _CUBIC_PLAIN = -0.75
+#: Pillow's weights are integers of this unit; it decides to which side a mean of x.5 is rounded.
+_PILLOW_ONE = 2**22
 
 
 def crop(
@@ -178,7 +180,8 @@ def _cut_off_weights(n_in: int, n_out: int, kernel: Kernel, width: float) -> NDA
     distance_OI = (places_I - centres_O1 + 0.5) * (1.0 / width)
     weights_OI = _profile(kernel, distance_OI, _CUBIC_ANTIALIAS)
     weights_OI[(places_I < first_O1) | (places_I >= last_O1)] = 0.0
-    return weights_OI / weights_OI.sum(axis=1, keepdims=True)
+    weights_OI /= weights_OI.sum(axis=1, keepdims=True)
+    return np.rint(weights_OI * _PILLOW_ONE) / _PILLOW_ONE
 
 
 def _profile(kernel: Kernel, distance: NDArray[np.float64], cubic: float) -> NDArray[np.float64]:

@@ -27,7 +27,8 @@ MAX_ROTATION_RAD = 0.25
 SCALES = (0.85, 1.15)
 SUPERSAMPLING = 3
 
-Floats = NDArray[np.float32]
+#: float32 throughout; numpy's annotations cannot tell.
+Floats = NDArray[np.floating]
 Draws = Iterator[NDArray[np.float64]]
 
 
@@ -83,14 +84,13 @@ def _hinted(spec: SyntheticSpec, hint_B: NDArray[np.int64], draws: Draws) -> Flo
 
 def _scene(spec: SyntheticSpec, labels_B: NDArray[np.int64], draws: Draws) -> Scene:
     angle, scale = _between(draws, -MAX_ROTATION_RAD, MAX_ROTATION_RAD), _between(draws, *SCALES)
-    length = 56 + 16 * _hinted(spec, labels_B % 2, draws)
     parts = Scene(
         cos=np.cos(angle) / scale,
         sin=np.sin(angle) / scale,
-        x=_between(draws, -6, 6),
+        x=_between(draws, -4, 4),
         y=_between(draws, -2, 8),
-        length=length,
-        plate_u=(length / 2 - GLYPH / 2 - 5) * _between(draws, -1, 1),
+        length=56 + 16 * _hinted(spec, labels_B % 2, draws),
+        plate_u=_between(draws, -7, 7),
         plate_v=_between(draws, -5, -3),
         horizon=_between(draws, -20, 12),
         slope=_between(draws, -0.1, 0.1),
@@ -121,8 +121,8 @@ def _colours(spec: SyntheticSpec, labels_B: NDArray[np.int64], draws: Draws) -> 
         "tyre": paint((0.0, 0.2), (0.05, 0.2)),
         "hub": paint((0.0, 0.1), (0.6, 0.9)),
         "lamp": paint((0.1, 0.5), (0.95, 1.0), (0.1, 0.17)),
-        "plate": paint((0.0, 0.15), (0.85, 1.0)),
-        "ink": paint((0.2, 0.9), (0.05, 0.3)),
+        "plate": paint((0.0, 0.15), (0.95, 1.0)),
+        "ink": paint((0.2, 0.9), (0.02, 0.15)),
     }
 
 
@@ -240,12 +240,13 @@ def _compose(masks: dict[str, Floats], colours: dict[str, Floats]) -> Floats:
 def _develop(spec: SyntheticSpec, photos_B3YX: Floats, draws: Draws) -> NDArray[np.uint8]:
     """Add light from one side and grain; round to (B, Y, X, 3) uint8."""
     x, y = _pixel_axes(spec)
-    gain, across, down = _between(draws, 0.75, 1.05), _between(draws, -4e-3, 4e-3), _between(draws, -4e-3, 4e-3)
-    light = gain[:, None, None] * (1 + across[:, None, None] * x + down[:, None, None] * y)
+    gain = _between(draws, 0.75, 1.05)[:, None, None]
+    across, down = (_between(draws, -4e-3, 4e-3)[:, None, None] for _ in range(2))
+    photos_B3YX *= (gain * (1 + across * x + down * y))[:, None]
     strength = _between(draws, 2, 10)[:, None, None]
-    photos_B3YX *= light[:, None]
+    grain = _grain(spec.image_px, spec.seed)
     for colour in range(3):
-        photos_B3YX[:, colour] += _cut_outs(_grain(spec.image_px, spec.seed), spec, draws) * strength
+        photos_B3YX[:, colour] += _cut_outs(grain, spec, draws) * strength
     photos_B3YX += np.float32(0.5)
     np.clip(photos_B3YX, 0, 255, out=photos_B3YX)
     return np.ascontiguousarray(photos_B3YX.astype(np.uint8).transpose(0, 2, 3, 1))
@@ -254,9 +255,8 @@ def _develop(spec: SyntheticSpec, photos_B3YX: Floats, draws: Draws) -> NDArray[
 def _cut_outs(texture: Floats, spec: SyntheticSpec, draws: Draws) -> Floats:
     """A random part of a texture for each photo, (B, Y, X)."""
     n_px = spec.image_px
-    tops, lefts = ((next(draws) * n_px).astype(np.int64) for _ in range(2))
-    parts = [texture[top : top + n_px, left : left + n_px] for top, left in zip(tops, lefts, strict=True)]
-    return np.stack(parts)
+    corners = ((next(draws) * n_px).astype(np.int64) for _ in range(2))
+    return np.stack([texture[y : y + n_px, x : x + n_px] for y, x in zip(*corners, strict=True)])
 
 
 @lru_cache(maxsize=2)

@@ -5,9 +5,6 @@ The Tune trainable and the inline executor both drive it: restore, advance epoch
 
 import dataclasses
 import json
-import os
-import platform
-import socket
 import time
 import traceback
 from collections.abc import Iterator
@@ -15,10 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import load_file
 
 from trainables.batches import Source, epoch_batches, open_source
 from trainables.budget import budget_of
@@ -28,13 +23,22 @@ from trainables.fingerprint import key_of, seed_of
 from trainables.models import Network, build_model
 from trainables.models.weights import load_all, load_body
 from trainables.spec import Spec, StageSpec, ViewSpec
+from trainables.stage_files import (
+    MOMENTUM,
+    WEIGHTS,
+    images_per_s,
+    machine_facts,
+    momentum_of,
+    set_momentum,
+    write_evaluations,
+    write_record,
+    write_tensors,
+)
 from trainables.store import Entry, Store, read_entry
 from trainables.subset import subset_rows
 from trainables.train import Epoch, diverged, make_optimizer, train_stage
 from trainables.views import open_view, view_name
 
-WEIGHTS = "weights.safetensors"
-MOMENTUM = "momentum.safetensors"
 #: Epochs shorter than this share a progress checkpoint, so that saving never dominates training.
 PROGRESS_EVERY_S = 1.0
 
@@ -104,7 +108,7 @@ class StageRun:
         """Restore; a fault becomes the stage's status, since an exception would cost the actor."""
         try:
             self.restore(folder)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self._reason = describe(error)
             self.status = "failed"
 
@@ -126,7 +130,7 @@ class StageRun:
         rows = subset_rows(spec.subset, sources[0].view.labels_N)
         self._optimizer = make_optimizer(self._network, spec)
         if progress is not None:
-            self._load_momentum(progress)
+            set_momentum(self._network.module, self._optimizer, progress.path(MOMENTUM))
         self._loop = train_stage(
             self._network,
             self._optimizer,
@@ -162,7 +166,7 @@ class StageRun:
             return self._advance()
         except (FloatingPointError, ArithmeticError) as error:
             return self._end("diverged", str(error))
-        except Exception as error:  # noqa: BLE001 - an exception would cost Tune its actor
+        except Exception as error:  # it would cost Tune its actor
             return self._end("failed", describe(error))
 
     def _advance(self) -> dict[str, Any]:
@@ -175,7 +179,7 @@ class StageRun:
         self.seconds["train"] += epoch.seconds
         record = dataclasses.asdict(epoch)
         self.epochs.append(record)
-        if diverged(epoch, self.job.spec.n_classes):
+        if diverged(epoch, self.job.spec):
             return self._end("diverged", f"training loss {epoch.loss:.3g}", record)
         if self._budget_spent():
             return self._finish(record)
@@ -211,7 +215,8 @@ class StageRun:
             if key_of(view) in self.predictions
         }
         renamed = {"seconds_epoch" if k == "seconds" else k: v for k, v in record.items()}
-        return renamed | metrics | {"status": self.status, "seconds": dict(self.seconds)}
+        account = {"seconds": dict(self.seconds), "started_at": self._started_at}
+        return renamed | metrics | account | {"status": self.status}
 
     def commit(self) -> Path | None:
         """Put a finished (or diverged) stage into the store; anything else leaves no entry.
@@ -234,40 +239,28 @@ class StageRun:
 
     def _write(self, folder: Path) -> None:
         if self.status == "done":
-            save_file(_contiguous(self._network.module.state_dict()), folder / WEIGHTS)
-        (folder / "stage.json").write_text(json.dumps(self._record(), indent=1))
-        (folder / "epochs.jsonl").write_text("".join(json.dumps(e) + "\n" for e in self.epochs))
-        self._write_evaluations(folder, self.job.evaluations)
+            write_tensors(self._network.module.state_dict(), folder / WEIGHTS)
+        write_record(folder, self._record(), self.epochs)
+        write_evaluations(folder, self._evaluated(self.job.evaluations))
 
-    def _write_evaluations(self, folder: Path, views: tuple[ViewSpec, ...]) -> None:
-        metrics = {}
-        for view in views:
-            predictions = self.predictions.get(key_of(view))
-            if predictions is None:
-                continue
-            metrics[key_of(view)] = {
-                "view": view_name(view),
-                "correct": predictions.correct,
-                "seen": predictions.seen,
-            }
-            rows = _source(self.job.data, view, self.job.device).view.rows_N
-            table = predictions.as_table(rows)
-            pq.write_table(table, folder / f"predictions-{key_of(view)[:8]}.parquet")
-        (folder / "metrics.json").write_text(json.dumps(metrics, indent=1))
+    def _evaluated(self, views: tuple[ViewSpec, ...]) -> list[tuple[Source, Predictions]]:
+        return [
+            (_source(self.job.data, view, self.job.device), self.predictions[key_of(view)])
+            for view in views
+            if key_of(view) in self.predictions
+        ]
 
     def _commit_evaluations(self, stage: Entry) -> None:
         known = stage.json("metrics.json")
         for view in self.job.evaluations:
-            if key_of(view) not in known and key_of(view) in self.predictions:
-                key = evaluation_key(self.job.key, view)
-                name = f"{stage.folder.name}-on-{view_name(view)}"
-                self.store.commit(
-                    key, name, "evaluation", lambda f, v=view: self._write_evaluations(f, (v,))
-                )
+            if key_of(view) in known:
+                continue
+            key = evaluation_key(self.job.key, view)
+            name = f"{stage.folder.name}-on-{view_name(view)}"
+            found = self._evaluated((view,))
+            self.store.commit(key, name, "evaluation", lambda f, e=found: write_evaluations(f, e))
 
     def _record(self) -> dict[str, Any]:
-        trained = [e for e in self.epochs if e["seconds"] > 0]
-        seconds = sum(e["seconds"] for e in trained)
         return {
             "key": self.job.key,
             "name": self.job.name,
@@ -276,12 +269,10 @@ class StageRun:
             "started_at": self._started_at,
             "ended_at": time.time(),
             "seconds": self.seconds,
-            "images_per_s": sum(e["images_seen"] for e in trained) / max(seconds, 1e-9),
+            "images_per_s": images_per_s(self.epochs),
             "threads": self.job.threads,
             "device": self.job.device,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            **machine_facts(),
             **self.job.record,
         }
 
@@ -295,32 +286,15 @@ class StageRun:
         self.seconds["store"] += self._saved_at - now
 
     def _write_progress(self, folder: Path) -> None:
-        save_file(_contiguous(self._network.module.state_dict()), folder / WEIGHTS)
-        state = self._optimizer.state
-        momentum = {
-            name: state[parameter]["momentum_buffer"]
-            for name, parameter in self._network.module.named_parameters()
-            if state[parameter].get("momentum_buffer") is not None
-        }
-        save_file(_contiguous(momentum), folder / MOMENTUM)
+        write_tensors(self._network.module.state_dict(), folder / WEIGHTS)
+        write_tensors(momentum_of(self._network.module, self._optimizer), folder / MOMENTUM)
         (folder / "epochs.json").write_text(json.dumps(self.epochs))
-
-    def _load_momentum(self, progress: Entry) -> None:
-        saved = load_file(progress.path(MOMENTUM))
-        for name, parameter in self._network.module.named_parameters():
-            if name in saved:
-                buffer = torch.empty_like(parameter).copy_(saved[name])
-                self._optimizer.state[parameter]["momentum_buffer"] = buffer
 
 
 def describe(error: BaseException) -> str:
     """The end of a traceback, in a few lines: where it happened and what it said."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
-
-
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 @lru_cache(maxsize=16)

@@ -121,9 +121,7 @@ class Store:
         """Where a stage's unfinished epochs lie."""
         return self.folder / "progress" / f"{name}-{key[:16]}"
 
-    def save_progress(
-        self, key: str, name: str, epoch: int, write: Callable[[Path], None]
-    ) -> None:
+    def save_progress(self, key: str, name: str, epoch: int, write: Callable[[Path], None]) -> None:
         """Commit the state after an epoch and keep the last two."""
         folder = self.progress_folder(key, name)
         target = folder / f"epoch-{epoch}"

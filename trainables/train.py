@@ -156,11 +156,13 @@ def _teach(teacher: nn.Module, images_BCHW: Tensor, spec: StageSpec) -> Tensor:
     return forward(teacher, images_BCHW, spec)
 
 
-def diverged(epoch: Epoch, n_classes: int) -> bool:
-    """Whether the stage has blown up: a non-finite loss, or worse than guessing after warm-up.
+def diverged(epoch: Epoch, spec: StageSpec) -> bool:
+    """Whether the stage has blown up: a non-finite loss, or far worse than guessing.
 
-    Label smoothing and soft targets only add a bounded amount; the margin of 1 covers chance.
+    A fresh head and the first large rates may lose more than chance, ln(classes), for a while; the
+    second half of the budget may not.
     """
     if not math.isfinite(epoch.loss):
         return True
-    return epoch.epoch > 1 and epoch.loss > math.log(n_classes) + 1
+    late = epoch.step > budget_of(spec)[1] / 2
+    return late and epoch.loss > math.log(spec.n_classes) + 1

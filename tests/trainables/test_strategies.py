@@ -7,9 +7,7 @@ from trainables.strategies import STRATEGIES
 
 
 def cell(strategy, n_high=300, n_low=200):
-    return Cell(
-        strategy=strategy, n_high=n_high, n_low=n_low, high_level=3, low_level=2, seed=0
-    )
+    return Cell(strategy=strategy, n_high=n_high, n_low=n_low, high_level=3, low_level=2, seed=0)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

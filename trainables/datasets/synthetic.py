@@ -93,17 +93,21 @@ def _far_apart(candidates: NDArray[np.bool_], n_wanted: int, distance: int) -> N
     return np.array(chosen)
 
 
-@lru_cache(maxsize=8)
 def _labels(spec: SyntheticSpec, split: str) -> NDArray[np.int64]:
     n_photos = {"train": spec.n_train, "test": spec.n_test}[split]
-    generator = np.random.default_rng(seed_of("labels", spec.seed, split))
-    return generator.permutation(np.arange(n_photos) % spec.n_classes)
+    return _balanced(n_photos, spec.n_classes, seed_of("labels", spec.seed, split))
+
+
+@lru_cache(maxsize=8)
+def _balanced(n_photos: int, n_classes: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(np.arange(n_photos) % n_classes)
 
 
 def _draw(spec: SyntheticSpec, paths: list[str]) -> NDArray[np.uint8]:
     """Draw photos by their paths, which say split and number whatever was chosen of the index."""
     rows = [(split, int(number)) for split, number in (path.split("/") for path in paths)]
-    labels = np.array([_labels(spec, split)[number] for split, number in rows])
+    tables = {split: _labels(spec, split) for split, _ in rows}
+    labels = np.array([tables[split][number] for split, number in rows])
     shown = labels if spec.fine_detail else np.zeros_like(labels)
     patterns = glyphs(spec.n_classes, spec.seed)[shown]
     return draw_cars(spec, labels, patterns, [_uniforms(spec.seed, *row) for row in rows])

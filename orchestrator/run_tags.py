@@ -1,0 +1,85 @@
+"""What a person reads in MLflow: names, notes and tags of runs."""
+
+import getpass
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+from orchestrator.plan import Plan, PlannedStage
+from orchestrator.recipe import Recipe
+
+MAX_TAG_LENGTH = 4000
+
+
+def run_name(cell: str) -> str:
+    """`staged_hl/h3-l5/s0` as a person reads it in the UI: `staged_hl H3 L5 s0`."""
+    strategy, levels, seed = cell.split("/")
+    return " ".join([strategy, *levels.upper().split("-"), seed])
+
+
+def experiment_note(recipe: Recipe) -> str:
+    """The description of an experiment: what it reproduces and how."""
+    return (
+        f"{recipe.description}\n\nReproduces {recipe.table} of Peng, Hoffman, Yu, Saenko: "
+        f"*Fine-to-coarse knowledge transfer for low-res image classification* (ICIP 2016) with "
+        f"{recipe.model.name} on {recipe.data.dataset}.\n\nCommand: `f2c run {recipe.name}`. "
+        "Click + to unfold a sweep's stages."
+    )
+
+
+def source_tags() -> dict[str, str]:
+    """Who ran what, from which commit."""
+    tags = {
+        "mlflow.user": getpass.getuser(),
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        "mlflow.source.type": "LOCAL",
+    }
+    commit = git_commit()
+    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
+
+
+@lru_cache(maxsize=1)
+def git_commit() -> str | None:
+    """Commit of the program's own checkout, or None outside of one."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def stage_tags(plan: Plan, stage: PlannedStage, parent_run: str, cache: str) -> dict[str, str]:
+    """Tags of a stage's run; `kind` is cell where it is the last stage of one."""
+    cells = cells_ending_with(plan, stage.key)
+    cell = plan.cells[cells[0]][0] if cells else None
+    return {
+        "mlflow.parentRunId": parent_run,
+        "kind": "cell" if cells else "stage",
+        "stage_key": stage.key,
+        "cells": ", ".join(cells or plan.users.get(stage.key, []))[:MAX_TAG_LENGTH],
+        "strategy": cell.strategy if cell else "+".join(v.form for v in stage.spec.views),
+        "seed": str(stage.spec.seed),
+        "n_high": str(cell.n_high if cell else stage.spec.subset.n_images),
+        "n_low": str(cell.n_low if cell else 0),
+        "cache": cache,
+        "attempt": "1",
+    } | source_tags()
+
+
+def stage_run_name(plan: Plan, stage: PlannedStage) -> str:
+    """The cell's name for the last stage of one, else `stage` and its chain."""
+    cells = cells_ending_with(plan, stage.key)
+    return run_name(plan.cells[cells[0]][0].name) if cells else f"stage {stage.name}"
+
+
+def cells_ending_with(plan: Plan, key: str) -> list[str]:
+    """Cells whose last stage this is."""
+    return [name for name, (_, last) in plan.cells.items() if last == key]

@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+import torch
+
+from trainables.batches import Source, centre_crop, epoch_batches
+from trainables.budget import batches_per_epoch, budget_of, image_passes
+from trainables.spec import (
+    AugmentSpec,
+    ModelSpec,
+    ObjectiveSpec,
+    StageSpec,
+    SubsetSpec,
+    TrainingSpec,
+    ViewSpec,
+)
+from trainables.views import View
+
+N = 20
+
+
+def view_spec(form="high"):
+    return ViewSpec(
+        form=form,
+        split="train",
+        data_key="d",
+        canvas_px=8,
+        resolution_px=4 if form == "low" else None,
+        kernel="bicubic",
+        antialias=True,
+        degrade_from="object",
+        box_margin_px=0,
+        jpeg_quality=None,
+    )
+
+
+def source(form="high"):
+    """Photo i is grey value i, one pixel marked so that mirroring shows; its label is i."""
+    side = 4 if form == "low" else 8
+    images = np.repeat(np.arange(N, dtype=np.uint8), side * side * 3).reshape(N, side, side, 3)
+    if form == "high":
+        images[:, 0, 0] += 100
+    labels = np.arange(N)
+    view = View(view_spec(form), images, labels, labels, ("a",), ("p",) * N)
+    return Source(view, torch.from_numpy(images), torch.from_numpy(labels), torch.device("cpu"))
+
+
+def stage(mixing="single", batch_size=6, n_images=N, mirror=False, **training):
+    return StageSpec(
+        views=(view_spec(),),
+        mixing=mixing,
+        subset=SubsetSpec(seed=0, n_images=n_images),
+        n_classes=N,
+        model=ModelSpec(),
+        head="fresh",
+        objective=ObjectiveSpec(),
+        augment=AugmentSpec(mirror=mirror),
+        training=TrainingSpec(**({"epochs": 2, "batch_size": batch_size} | training)),
+        seed=0,
+        parent=None,
+        teacher=None,
+        recipe_version=1,
+    )
+
+
+def epoch(spec, sources, seed=0):
+    return list(epoch_batches(spec, sources, np.arange(spec.subset.n_images), seed))
+
+
+def labels_of(batches):
+    return torch.cat([labels for _, labels in batches]).tolist()
+
+
+def test_an_epoch_shows_every_photo_once_with_its_own_label():
+    batches = epoch(stage(), [source()])
+    assert [len(labels) for _, labels in batches] == [6, 6, 6, 2]
+    assert sorted(labels_of(batches)) == list(range(N))
+    for (images,), labels in batches:
+        assert images.shape[1:] == (3, 8, 8)
+        assert (images[:, 0, 4, 4] == labels).all()
+
+
+def test_n09_epochs_differ_in_order_and_repeat_for_the_same_seed():
+    spec, sources = stage(), [source()]
+    assert labels_of(epoch(spec, sources, 1)) == labels_of(epoch(spec, sources, 1))
+    assert labels_of(epoch(spec, sources, 1)) != labels_of(epoch(spec, sources, 2))
+
+
+def test_low_photos_are_enlarged_to_the_canvas():
+    ((images,), labels), *_ = epoch(stage(), [source("low")])
+    assert images.shape[1:] == (3, 8, 8)
+    assert (images[:, 0, 4, 4] == labels).all()
+
+
+@pytest.mark.parametrize(("mixing", "passes"), [("union", 2), ("balanced", 2), ("coin_flip", 1)])
+def test_mixed_shows_both_forms_in_equal_proportion(mixing, passes):
+    batches = epoch(stage(mixing), [source("high"), source("low")])
+    high = sum((images[:, 0, 0, 0] >= 90).sum().item() for (images,), _ in batches)
+    assert len(labels_of(batches)) == passes * N
+    if mixing == "coin_flip":
+        assert 0 < high < N
+    else:
+        assert high == N
+        assert sorted(labels_of(batches)) == sorted(2 * list(range(N)))
+
+
+def test_balanced_batches_are_half_high_half_low():
+    for (images,), labels in epoch(
+        stage("balanced", batch_size=4), [source("high"), source("low")]
+    ):
+        assert (images[:, 0, 0, 0] >= 90).sum().item() == len(labels) / 2
+
+
+def test_pairs_are_the_same_photos_with_the_same_mirroring():
+    spec = stage("paired", mirror=True)
+    for (first, second), labels in epoch(spec, [source("high"), source("high")]):
+        assert torch.equal(first, second)
+        assert (first[:, 0, 4, 4] == labels).all()
+
+
+def test_about_half_of_the_photos_are_mirrored():
+    batches = epoch(stage(mirror=True), [source("high")])
+    mirrored = sum((images[:, 0, 0, 7] >= 90).sum().item() for (images,), _ in batches)
+    assert 4 <= mirrored <= 16
+
+
+def test_the_evaluation_crop_is_central():
+    images = torch.arange(64).reshape(1, 1, 8, 8)
+    assert centre_crop(images, 4)[0, 0, 0, 0] == 18
+    assert centre_crop(images, None) is images
+
+
+def test_budgets_in_epochs_and_steps_agree():
+    assert batches_per_epoch(stage()) == 4
+    assert budget_of(stage()) == (2, 8)
+    assert budget_of(stage(epochs=None, steps=10)) == (3, 10)
+    assert image_passes(stage()) == 2 * N
+    assert image_passes(stage("union")) == 4 * N

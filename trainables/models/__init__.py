@@ -1,0 +1,90 @@
+"""The networks by name. Importing this costs nothing: torch comes with the first network built.
+
+Own: `alexnet` (Caffe's, the paper's), `tiny` (the demo's). torchvision's classification networks
+go by torchvision's names, but for its `alexnet`, another network than Caffe's, which is
+`alexnet_tv` here. `timm/NAME` takes any of timm's where it is installed.
+"""
+
+import difflib
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from trainables.errors import ConfigError
+from trainables.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Networks under names of our own, with the photo size that they insist on.
+OWN_INPUT_PX = {"alexnet": 227, "alexnet_tv": None, "tiny": None}
+TIMM = "timm/"
+
+
+class Network(NamedTuple):
+    """A network and the name of its classifier layer, the prefix of that layer's parameters."""
+
+    module: "nn.Module"
+    head: str
+
+
+def names() -> list[str]:
+    """All networks but timm's, by the names that `model.name` takes."""
+    from trainables.models.catalogue import torchvision_names
+
+    return sorted({*OWN_INPUT_PX, *torchvision_names()})
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that `build_model` does not know.
+
+    Raises:
+        ConfigError: with the nearest known name and the command that lists all of them.
+    """
+    if name.startswith(TIMM):
+        _check_timm_name(name)
+    elif name not in OWN_INPUT_PX and name not in (known := names()):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        listing = "from trainables.models import names; print(*names())"
+        raise ConfigError(
+            f'there is no model.name {name!r}{hint}; list them with {sys.executable} -c "{listing}"'
+        )
+
+
+def _check_timm_name(name: str) -> None:
+    if importlib.util.find_spec("timm") is None:
+        raise ConfigError(f'{name} needs timm: pip install "fine-to-coarse[timm]"')
+    import timm  # pyright: ignore[reportMissingImports]
+
+    own_name = name.removeprefix(TIMM)
+    if not timm.is_model(own_name):
+        near = difflib.get_close_matches(own_name, timm.list_models(), n=1)
+        hint = f"; did you mean {TIMM}{near[0]}?" if near else ""
+        raise ConfigError(f"there is no model.name {name!r} in this version of timm{hint}")
+
+
+def input_px_of(name: str) -> int | None:
+    """The one photo size that a network takes, in pixels; None where any size will do."""
+    if name in OWN_INPUT_PX:
+        return OWN_INPUT_PX[name]
+    if name.startswith(TIMM):
+        from trainables.models.catalogue import timm_input_px
+
+        return timm_input_px(name.removeprefix(TIMM))
+    return 224 if name.startswith(("vit_", "maxvit_")) else None
+
+
+def build_model(spec: ModelSpec, n_classes: int) -> Network:
+    """Build a network with random weights from torch's global generator, which the caller seeds.
+
+    The head is drawn from N(0, `spec.head_init_std`) with bias 0 (methods A9); `spec.dropout`,
+    where given, is the probability of all dropout layers.
+
+    Raises:
+        ConfigError: for an unknown name, or a dropout for a network that has no such layer.
+    """
+    check_name(spec.name)
+    from trainables.models.catalogue import build
+
+    return build(spec, n_classes)

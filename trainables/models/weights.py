@@ -1,0 +1,147 @@
+"""Weights in and out of networks: files, torchvision's downloads, and strict loading."""
+
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from trainables.errors import DataError
+from trainables.models import Network
+from trainables.models.catalogue import default_weights, is_torchvision
+
+UNSAFE_SWITCH = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+#: Classifiers that only help training of some torchvision networks; never part of ours.
+TRAINING_ONLY = ("aux1.", "aux2.", "AuxLogits.")
+#: Not in state dicts of torch before 0.4.1, and without effect on what a network computes.
+OPTIONAL = ".num_batches_tracked"
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a `.safetensors` file or a state dict (`.pt`, `.pth`) without running code from it.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        DataError: when the file is missing, damaged, not a state dict, or holds Python objects.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no weights file {path}; give --model.weights FILE")
+    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    others = sorted(str(name) for name, value in tensors.items() if not isinstance(value, Tensor))
+    if others:
+        raise DataError(
+            f"{path} is not a plain state dict: {', '.join(others[:10])} are not tensors; "
+            "save the network's state_dict() alone"
+        )
+    return dict(tensors)
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path} is damaged or not a safetensors file ({error})") from error
+
+
+def _read_pickle(path: Path) -> Mapping[str, Tensor]:
+    if os.environ.get(UNSAFE_SWITCH):
+        raise DataError(
+            f"{UNSAFE_SWITCH} is set, with which a weights file could run any code; unset it"
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise DataError(
+            f"{path} is not a plain state dict: it is no torch file, or holds Python objects, "
+            "which could run code when read; save the network's state_dict() alone"
+        ) from error
+    except Exception as error:  # a damaged file fails in any of a dozen ways
+        raise DataError(f"{path} is damaged or truncated ({error})") from error
+    if not isinstance(content, Mapping):
+        raise DataError(f"{path} holds a {type(content).__name__}, not a state dict")
+    return content
+
+
+def torchvision_weights(name: str) -> dict[str, Tensor]:
+    """Download (once) the weights that torchvision recommends for a network.
+
+    Args:
+        name: a network of the registry, such as `squeezenet1_1` or `alexnet_tv`.
+
+    Raises:
+        DataError: when torchvision has none for it, or they cannot be had.
+    """
+    if not is_torchvision(name):
+        raise DataError(f"torchvision has no weights for {name}; give --model.weights FILE")
+    try:
+        default = default_weights(name)
+        tensors = default.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"torchvision's weights for {name} cannot be downloaded ({error}); "
+            "give a file with --model.weights FILE"
+        ) from error
+    return {_current_name(key): tensor for key, tensor in tensors.items()}
+
+
+def _current_name(name: str) -> str:
+    """DenseNet's published files still spell `denselayer1.norm.1` for `denselayer1.norm1`."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
+
+
+def load_body(network: Network, tensors: Mapping[str, Tensor]) -> None:
+    """Copy everything but the classifier into a network, strictly.
+
+    Args:
+        network: keeps its own head.
+        tensors: by parameter and buffer name; a head of any shape, or none, is passed over.
+
+    Raises:
+        DataError: listing every missing, unexpected and misshapen tensor; nothing is copied then.
+    """
+    skipped = (f"{network.head}.", *TRAINING_ONLY)
+    _copy(
+        {
+            name: t
+            for name, t in network.module.state_dict().items()
+            if not name.startswith(skipped)
+        },
+        {name: t for name, t in tensors.items() if not name.startswith(skipped)},
+    )
+
+
+def load_all(network: Network, tensors: Mapping[str, Tensor]) -> None:
+    """Copy all weights into a network, strictly, head included.
+
+    Raises:
+        DataError: listing every missing, unexpected and misshapen tensor; nothing is copied then.
+    """
+    _copy(network.module.state_dict(), tensors)
+
+
+def _copy(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    faults = _faults(wanted, given)
+    if faults:
+        raise DataError("the weights do not fit the network:\n  " + "\n  ".join(faults))
+    with torch.no_grad():
+        for name in wanted.keys() & given.keys():
+            wanted[name].copy_(given[name])
+
+
+def _faults(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    missing = [n for n in wanted if n not in given and not n.endswith(OPTIONAL)]
+    unexpected = [n for n in given if n not in wanted]
+    misshapen = [
+        f"{n}: shape {tuple(given[n].shape)}, wanted {tuple(wanted[n].shape)}"
+        for n in wanted
+        if n in given and given[n].shape != wanted[n].shape
+    ]
+    absent = [f"{n}: missing" for n in missing]
+    return absent + [f"{n}: not in the network" for n in unexpected] + misshapen
