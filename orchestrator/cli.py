@@ -75,10 +75,10 @@ def _run(arguments: Sequence[str], console: Console) -> int:
     from orchestrator.experiment import check_model_fits, load_experiment
     from orchestrator.plan import make_plan
 
+    check_model_fits(recipe)
     experiment = load_experiment(recipe, machine.root, must_exist=True)
     plan = make_plan([experiment])
     console.print(plan_text([experiment], plan, machine))
-    check_model_fits(recipe)
     from orchestrator.roots import import_weights
     from orchestrator.sweep import Sweep
     from trainables.store import Store

@@ -8,6 +8,7 @@ from trainables.datasets import find_dataset, read_index
 from trainables.errors import ConfigError, DataError
 from trainables.fingerprint import key_of
 from trainables.index import Index, content_key, evaluation_split, file_sums
+from trainables.models import check_name, input_px_of
 from trainables.spec import DataSpec
 
 
@@ -109,9 +110,12 @@ def _weights_key(recipe: Recipe, root: Path, faults: list[str], *, must_exist: b
 
 
 def check_model_fits(recipe: Recipe) -> None:
-    """Refuse a canvas that the network cannot take."""
-    from trainables.models import input_px_of
+    """Refuse an unknown network, and a canvas that the network cannot take.
 
+    Raises:
+        ConfigError: with what to change.
+    """
+    check_name(recipe.model.name)
     wanted = input_px_of(recipe.model.name)
     given = recipe.data.crop_px or recipe.data.canvas_px
     if wanted is not None and given != wanted:

@@ -1,6 +1,7 @@
 """Runs a plan: through Tune, or inline without Ray, with identical weights."""
 
 import json
+import logging
 import math
 import os
 import signal
@@ -207,6 +208,7 @@ def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: 
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     }
     os.environ.update(environment)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it misses loggers that we switched off
     from ray import tune
     from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 

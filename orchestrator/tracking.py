@@ -4,7 +4,6 @@ One parent run per sweep, one child per (sweep, stage). Runs are found again by 
 resuming a sweep reopens them.
 """
 
-import logging
 import math
 import os
 import time
@@ -31,7 +30,12 @@ from trainables.fingerprint import key_of
 #: Points are sent at most this often per run, and at a stage's end.
 FLUSH_EVERY_S = 2.0
 #: Bounds for a tracking server that does not answer; the defaults block for minutes.
-BOUNDS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+BOUNDS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+SQLITE = "sqlite:///"
 STATUS = {"done": "FINISHED", "stopped": "KILLED"}
 
 
@@ -57,6 +61,18 @@ def sweep_id(experiment: Experiment) -> str:
     what["data"].pop("root")
     what["model"]["weights"] = experiment.weights_key
     return key_of([what, experiment.facts.data_key])[:16]
+
+
+def _create_whole(file: Path) -> None:
+    """Create a database aside and move it into place: one killed while it is made stays broken."""
+    from mlflow import MlflowClient
+
+    if file.exists():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    MlflowClient(f"{SQLITE}{aside}").search_experiments(max_results=1)
+    aside.replace(file)
 
 
 @dataclass
@@ -104,14 +120,12 @@ class Tracker:
     def _open(self) -> None:
         for name, value in BOUNDS.items():
             os.environ.setdefault(name, value)
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import mlflow.entities
             from mlflow import MlflowClient
-        if self.uri.startswith("sqlite:"):
-            self._root.mkdir(parents=True, exist_ok=True)
+        if self.uri.startswith(SQLITE):
+            _create_whole(Path(self.uri.removeprefix(SQLITE)))
         self._entities = mlflow.entities
         self._client = MlflowClient(self.uri)
         recipe = self._experiment.recipe
@@ -119,7 +133,7 @@ class Tracker:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             store = self._root.absolute() / "mlartifacts"
-            location = store.as_uri() if self.uri.startswith("sqlite:") else None
+            location = store.as_uri() if self.uri.startswith(SQLITE) else None
             self._experiment_id = self._client.create_experiment(name, location)
             self._client.set_experiment_tag(
                 self._experiment_id, "mlflow.note.content", experiment_note(recipe)

@@ -27,12 +27,15 @@ class StageTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next stage; the process and its opened views stay."""
         self._job = StageJob.model_validate_json(new_config["job"])
+        self._record: dict[str, str] = {}
         self._run: StageRun | None = None
         return True
 
     def load_checkpoint(self, checkpoint: dict | str | None) -> None:
         """Restore the parent's weights, or this stage's own progress if there is any."""
-        self._start(_parent_folder(Path(str(checkpoint))))
+        folder = Path(str(checkpoint))
+        self._record["restored_from"] = folder.name
+        self._start(_parent_folder(folder))
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; the last one also evaluates. At the end it repeats its last word."""
@@ -49,7 +52,7 @@ class StageTrainable(tune.Trainable):
         (Path(checkpoint_dir) / "address.json").write_text(json.dumps(address))
 
     def _start(self, folder: Path | None) -> StageRun:
-        record = self._job.record | {"trial_id": self.trial_id}
+        record = self._job.record | self._record | {"trial_id": self.trial_id}
         self._run = StageRun(self._job.model_copy(update={"record": record}))
         self._run.restore_or_fail(folder)
         return self._run

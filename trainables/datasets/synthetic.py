@@ -2,7 +2,8 @@
 
 A car's class is told by the plate on its door, a 4 x 4 pattern 18 px wide on a 96 px photo, which
 low resolution takes away; its length and its hue only hint at it. Pose, colours, background, light
-and noise tell nothing. Every photo is a function of (seed, split, number in the split) alone.
+and noise tell nothing. A photo is a function of the set's seed, its split and its number in the
+split alone, whatever it is drawn with and however many there are.
 """
 
 from functools import lru_cache
@@ -100,7 +101,10 @@ def _labels(spec: SyntheticSpec, split: str) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=8)
 def _balanced(n_photos: int, n_classes: int, seed: int) -> NDArray[np.int64]:
-    return np.random.default_rng(seed).permutation(np.arange(n_photos) % n_classes)
+    """Shuffle class after class into rounds, so that more photos leave the first as they are."""
+    generator = np.random.default_rng(seed)
+    rounds = [generator.permutation(n_classes) for _ in range(-(-n_photos // n_classes))]
+    return np.concatenate(rounds)[:n_photos]
 
 
 def _draw(spec: SyntheticSpec, paths: list[str]) -> NDArray[np.uint8]:

@@ -48,7 +48,9 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads_BCHW: Tensor) -> Tensor:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads_BCHW: Tensor
+    ) -> Tensor:
         (images_BCHW,) = ctx.saved_tensors
         x_RC, grad_RC = _rows(images_BCHW), _rows(grads_BCHW[0])
         dx_RC = torch.empty_like(x_RC)

@@ -51,10 +51,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
 
 
 def _read_pickle(path: Path) -> Mapping[str, Tensor]:
-    if os.environ.get(UNSAFE_SWITCH):
-        raise DataError(
-            f"{UNSAFE_SWITCH} is set, with which a weights file could run any code; unset it"
-        )
+    _refuse_unsafe_switch()
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -69,8 +66,15 @@ def _read_pickle(path: Path) -> Mapping[str, Tensor]:
     return content
 
 
+def _refuse_unsafe_switch() -> None:
+    if os.environ.get(UNSAFE_SWITCH):
+        raise DataError(
+            f"{UNSAFE_SWITCH} is set, with which a weights file could run any code; unset it"
+        )
+
+
 def torchvision_weights(name: str) -> dict[str, Tensor]:
-    """Download (once) the weights that torchvision recommends for a network.
+    """Download (once) the weights that torchvision recommends for a network, checked by hash.
 
     Args:
         name: a network of the registry, such as `squeezenet1_1` or `alexnet_tv`.
@@ -80,12 +84,13 @@ def torchvision_weights(name: str) -> dict[str, Tensor]:
     """
     if not is_torchvision(name):
         raise DataError(f"torchvision has no weights for {name}; give --model.weights FILE")
+    _refuse_unsafe_switch()
     try:
         default = default_weights(name)
         tensors = default.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise DataError(
-            f"torchvision's weights for {name} cannot be downloaded ({error}); "
+            f"torchvision's weights for {name} cannot be had ({error}); "
             "give a file with --model.weights FILE"
         ) from error
     return {_current_name(key): tensor for key, tensor in tensors.items()}

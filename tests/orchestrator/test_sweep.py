@@ -1,0 +1,295 @@
+"""A recipe from start to end: inline and through Tune, killed, resumed, shared, refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+import analysis
+from orchestrator.cli import main
+from orchestrator.cluster import Machine
+from orchestrator.experiment import load_experiment
+from orchestrator.plan import make_plan
+from orchestrator.recipe import Recipe
+from orchestrator.sweep import Outcome, Sweep
+from trainables.store import Store
+
+CELLS, STAGES = 7, 9
+
+
+def sweep(root: Path, fields: dict, executor: str = "inline") -> Outcome:
+    recipe = Recipe.model_validate(fields, strict=False)
+    experiment = load_experiment(recipe, root, must_exist=True)
+    machine = Machine(root, executor=executor)
+    made = Sweep(experiment, make_plan([experiment]), machine, "test")
+    outcome = made.run(Console(quiet=True))
+    outcome.tracker.finish("done", {}, "", [])
+    return outcome
+
+
+def weights(root: Path) -> dict[str, str]:
+    """Key to the checksum of the weights, of every stage in the store."""
+    store = Store(root / "store")
+    return {
+        entry.key: entry.files["weights.safetensors"]["sha256"]
+        for entry in store.entries()
+        if entry.kind == "stage"
+    }
+
+
+def events(root: Path, kind: str) -> list[dict]:
+    lines = (root / "small" / "events.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+
+def mlflow_runs(root: Path) -> list:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{root.absolute()}/mlflow.db")
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(ids, "tags.kind != 'sweep'"))
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory) -> tuple[Path, Outcome]:
+    """The small recipe run inline and undisturbed."""
+    root = tmp_path_factory.mktemp("golden")
+    return root, sweep(root, small())
+
+
+def small() -> dict:
+    return {
+        "name": "small",
+        "table": "table2",
+        "data": {
+            "dataset": "synthetic",
+            "canvas_px": 24,
+            "resolution_px": 12,
+            "synthetic": {"n_classes": 4, "n_train": 32, "n_test": 16, "image_px": 32},
+        },
+        "model": {"name": "tiny"},
+        "train": {"epochs": 2, "batch_size": 8, "lr": 0.01, "schedule": "onecycle"},
+        "cells": {"high": [0, 4, 8], "low": [4, 8], "mixed": [8]},
+    }
+
+
+def test_every_cell_is_done_and_each_shared_stage_was_trained_once(golden):
+    root, outcome = golden
+    assert outcome.exit_status == 0
+    frame = analysis.load(root / "small")
+    assert list(frame["status"].unique()) == ["done"]
+    assert len(frame) == CELLS
+    assert len(outcome.progress.trained) == STAGES == len(weights(root))
+
+
+def test_a_second_run_trains_nothing_and_changes_nothing(golden):
+    root, _ = golden
+    before = weights(root)
+    again = sweep(root, small())
+    assert again.progress.statuses == {}
+    assert again.exit_status == 0
+    assert weights(root) == before
+
+
+def test_mlflow_has_one_finished_run_per_stage_with_each_point_once(golden):
+    root, _ = golden
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{root.absolute()}/mlflow.db")
+    runs = mlflow_runs(root)
+    assert Counter(run.data.tags["stage_key"] for run in runs) == dict.fromkeys(weights(root), 1)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in runs:
+        points = client.get_metric_history(run.info.run_id, "train/loss")
+        steps = [point.step for point in points]
+        assert len(steps) == 2 == len(set(steps))
+    child = next(r for r in runs if r.info.run_name == "staged_hl H8 L4 s0")
+    assert [p.step for p in client.get_metric_history(child.info.run_id, "train/loss")] == [3, 4]
+    assert "test/accuracy_low" in child.data.metrics
+
+
+def test_a_larger_grid_shares_what_the_smaller_one_has_trained(golden, tmp_path):
+    root, _ = golden
+    (tmp_path / "store").symlink_to(root / "store")
+    fields = small() | {"name": "small", "cells": {"high": [0, 4, 8], "low": [2, 4, 8]}}
+    outcome = sweep(tmp_path, fields)
+    assert len(outcome.progress.trained) == 3
+    hits = [r for r in mlflow_runs(tmp_path) if r.data.tags["cache"] == "hit"]
+    assert len(hits) == 8
+    assert all("train/loss" in run.data.metrics for run in hits)
+
+
+@pytest.mark.ray
+def test_tune_gives_the_same_weights_and_makes_every_transition(golden, tmp_path, ray_session):
+    root, _ = golden
+    outcome = sweep(tmp_path, small(), executor="ray")
+    assert outcome.exit_status == 0
+    assert weights(tmp_path) == weights(root)
+    store = Store(tmp_path / "store")
+    trials = set()
+    for key, stage in outcome.plan.stages.items():
+        record = store.find(key).json("stage.json")
+        trials.add(record["trial_id"])
+        if stage.parents:
+            parent = store.find(stage.parents[0])
+            assert record["restored_from"] == parent.folder.name
+        saved = tmp_path / "small" / "tune" / record["trial_id"] / "checkpoint_000000"
+        address = json.loads((saved / "address.json").read_text())
+        assert Path(address["folder"]) == store.find(key).folder
+    assert len(trials) == STAGES
+    assert {row["trial_id"] for row in outcome.rows} <= trials
+
+
+@pytest.mark.ray
+def test_n01_a_diverged_parent_blocks_its_children_and_the_rest_goes_on(tmp_path, ray_session):
+    fields = small() | {"sequences": {"two": [
+        {"views": ["high"], "images": "high"}, {"views": ["low"], "images": "low"}]}}  # fmt: skip
+    fields["train"] = fields["train"] | {"lr": 1e8, "epochs": 2}
+    fields["cells"] = {"strategies": ["two", "low"]}
+    outcome = sweep(tmp_path, fields, executor="ray")
+    found = {row["cell"]: row["status"] for row in outcome.rows}
+    assert found == {"two/h8-l8/s0": "blocked", "low/h0-l8/s0": "diverged"}
+    assert outcome.exit_status == 75
+    again = sweep(tmp_path, fields)
+    assert again.progress.trained == []
+    assert {row["status"] for row in again.rows} == {"blocked", "diverged"}
+
+
+def start(root: Path, recipe: Path, *flags: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "orchestrator.cli", "run", str(recipe), "--root", str(root)]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": ""}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen([*command, *flags], env=environment, text=True, **pipes)
+
+
+def wait_for(condition, process: subprocess.Popen, timeout_s: float = 60) -> None:
+    pause = threading.Event()
+    for _ in range(int(timeout_s / 0.02)):
+        if condition() or process.poll() is not None:
+            return
+        pause.wait(0.02)
+    raise TimeoutError("the condition did not come true")
+
+
+def count(root: Path, kind: str) -> int:
+    try:
+        return len(events(root, kind))
+    except (OSError, ValueError):
+        return 0
+
+
+@pytest.mark.parametrize("ended", [1, 4])
+def test_k01_k02_killed_and_started_again_it_ends_with_the_same_weights(golden, tmp_path, ended):
+    root, _ = golden
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(yaml.safe_dump(small()))
+    first = start(tmp_path, recipe, "--executor", "inline")
+    wait_for(lambda: count(tmp_path, "stage_end") >= ended, first)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    done = {event["key"] for event in events(tmp_path, "stage_end")}
+    second = start(tmp_path, recipe, "--executor", "inline")
+    output, _ = second.communicate(timeout=100)
+    assert second.returncode == 0, output
+    assert weights(tmp_path) == weights(root)
+    trained = Counter(event["key"] for event in events(tmp_path, "stage_end"))
+    assert all(trained[key] == 1 for key in done)
+    runs = Counter(run.data.tags["stage_key"] for run in mlflow_runs(tmp_path))
+    assert runs == dict.fromkeys(weights(root), 1)
+    assert not list((tmp_path / "store").glob(".tmp-*"))
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_i01_i03_a_signal_stops_in_order_and_prints_how_to_resume(tmp_path, number, status):
+    recipe = tmp_path / "small.yaml"
+    fields = small()
+    fields["train"] = fields["train"] | {"epochs": 500}
+    recipe.write_text(yaml.safe_dump(fields))
+    process = start(tmp_path, recipe, "--executor", "inline")
+    wait_for(lambda: count(tmp_path, "epoch") >= 2, process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == status, output
+    assert f"run {recipe} --root {tmp_path}" in output.replace("\n", " ")
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["run", "demo", "--train.epohcs", "3"], 2, ""),
+        (["run", "demo", "--data.dataset", "cub201"], 2, "did you mean cub200"),
+        (["run", "demo", "--model.name", "alexnt"], 2, "did you mean alexnet"),
+        (["run", "dem"], 2, "did you mean demo"),
+        (["rum"], 2, "did you mean run"),
+        (["run", "demo", "--gpus-per-stage", "1"], 2, "--gpus-per-stage 0"),
+        (["run", "demo", "--cpus-per-stage", "4000"], 2, "--cpus-per-stage"),
+        (["run", "demo", "--data.resolution-px", "64"], 2, "data.resolution_px (64) is above"),
+        (["run", "demo", "--cells.step", "90"], 2, "there are 400"),
+        (["run", "demo", "--cells.strategies", "hihg"], 2, "did you mean high"),
+        (["run", "table2-cars"], 65, "weights/bvlc_alexnet.safetensors"),
+        (["run", "demo", "--tracking-uri", "http://me:secret@host"], 2, "MLFLOW_TRACKING_PASSWORD"),
+        (["explain", "demo", "staged_hl/h3-l9/s0"], 2, "near are"),
+    ],
+)  # fmt: skip
+def test_bad_input_gets_one_clear_sentence_and_its_exit_status(
+    tmp_path, capsys, monkeypatch, arguments, status, text
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    flags = (
+        ["--root", str(tmp_path)] if arguments[-1] != "rum" and arguments != ["run", "dem"] else []
+    )
+    try:
+        got = main([*arguments, *flags])
+    except SystemExit as stop:
+        got = stop.code
+    printed = capsys.readouterr()
+    assert got == status
+    assert text in (printed.out + printed.err).replace("\n", " ")
+    assert "secret" not in printed.out
+
+
+def test_missing_photos_and_missing_weights_are_named_in_one_message(tmp_path, capsys):
+    assert main(["run", "table2-cars", "--data.root", str(tmp_path / "none")]) == 65
+    printed = capsys.readouterr().out
+    assert "none" in printed
+    assert "bvlc_alexnet" in printed
+
+
+def test_an_added_strategy_runs_through_plan_tables_and_mlflow(golden, tmp_path, monkeypatch):
+    from trainables.spec import StageDraft
+    from trainables.strategies import STRATEGIES
+
+    def high_low_low(cell):
+        high = StageDraft(views=("high",), n_images=cell.n_high)
+        low = StageDraft(views=("low",), n_images=cell.n_low)
+        return (high, low, low)
+
+    monkeypatch.setitem(STRATEGIES, "high_low_low", high_low_low)
+    root, _ = golden
+    (tmp_path / "store").symlink_to(root / "store")
+    fields = small() | {"table": "custom", "cells": {"strategies": ["staged_hl", "high_low_low"]}}
+    outcome = sweep(tmp_path, fields)
+    assert outcome.exit_status == 0
+    assert len(outcome.progress.trained) == 1
+    names = {run.info.run_name for run in mlflow_runs(tmp_path)}
+    assert "high_low_low H8 L8 s0" in names
+
+
+@pytest.mark.parametrize("folder", [".", "/"])
+def test_grid_py_runs_by_path_from_any_folder(folder, tmp_path):
+    grid = Path(__file__).parents[2] / "orchestrator" / "grid.py"
+    done = subprocess.run(
+        [sys.executable, str(grid), "--root", str(tmp_path), "--train.epohcs", "1"],
+        cwd=folder, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "--train.epochs" in done.stdout + done.stderr
