@@ -10,8 +10,8 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 
-from orchestrator.closing import program
 from orchestrator.cluster import ray_session
+from orchestrator.display import program
 from orchestrator.experiment import load_experiment
 from orchestrator.flags import leading_words, parse
 from orchestrator.plan import make_plan
@@ -75,7 +75,7 @@ def _prepare_recipe(name: str | None, flags: Sequence[str], console: Console) ->
     recipe, machine = parse(name, flags)
     experiment = load_experiment(recipe, machine.root, must_exist=True)
     plan, data_root = make_plan([experiment]), machine.root / "data"
-    views = {v for s in plan.stages.values() for v in (*s.spec.views, *s.evaluations)}
+    views = plan.views().values()
     missing = [view for view in views if not is_prepared(data_root, view)]
     jobs = [(experiment.index, recipe.data, experiment.facts.data_key)]
     if recipe.auxiliary is not None and experiment.auxiliary is not None:

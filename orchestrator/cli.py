@@ -72,14 +72,14 @@ def _run(arguments: Sequence[str], console: Console) -> int:
     recipe, machine = parse(words[0] if words else None, arguments[len(words) :])
     check_local_machine(machine)
     from orchestrator.estimate import plan_text
-    from orchestrator.experiment import check_model_fits, load_experiment
+    from orchestrator.experiment import load_experiment
     from orchestrator.plan import make_plan
+    from orchestrator.roots import check_model_fits, import_weights
 
     check_model_fits(recipe)
     experiment = load_experiment(recipe, machine.root, must_exist=True)
     plan = make_plan([experiment])
     console.print(plan_text([experiment], plan, machine))
-    from orchestrator.roots import import_weights
     from orchestrator.sweep import Sweep
     from trainables.store import Store
 
@@ -111,7 +111,7 @@ def _publish(outcome: "Outcome", arguments: list[str], console: Console) -> None
 
 
 def _plan(arguments: Sequence[str], console: Console) -> int:
-    from orchestrator.closing import program
+    from orchestrator.display import program
     from orchestrator.estimate import plan_text
     from orchestrator.experiment import load_experiment
     from orchestrator.flags import leading_words, parse
@@ -129,7 +129,7 @@ def _plan(arguments: Sequence[str], console: Console) -> int:
 
 
 def _status(arguments: Sequence[str], console: Console) -> int:
-    from orchestrator.closing import program
+    from orchestrator.display import program
     from orchestrator.experiment import load_experiment
     from orchestrator.flags import leading_words, parse
     from orchestrator.inventory import take_inventory

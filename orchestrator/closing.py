@@ -1,15 +1,12 @@
 """The end of a run: its summary for MLflow, and what the user reads last."""
 
 import math
-import os
-import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster import local_cpus
-from orchestrator.display import duration
+from orchestrator.display import duration, program
 
 if TYPE_CHECKING:
     from orchestrator.sweep import Outcome
@@ -99,14 +96,3 @@ def _tracking_lines(outcome: "Outcome") -> Iterator[str]:
     if tracker.uri.startswith("sqlite:"):
         yield f"MLflow   {program('mlflow')} ui --backend-store-uri {tracker.uri}"
     yield f"         then open {tracker.link} (click + to unfold)"
-
-
-def program(name: str = "f2c") -> str:
-    """How the user calls an installed program, so that what a message names runs as printed."""
-    if shutil.which(name):
-        return name
-    beside = Path(sys.executable).with_name(name)
-    try:
-        return str(beside.relative_to(Path.cwd()))
-    except ValueError:
-        return os.fspath(beside)

@@ -1,9 +1,13 @@
 """What a person sees while a run goes on: a live table, or plain lines where there is none."""
 
 import math
+import os
+import shutil
+import sys
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -156,3 +160,14 @@ def duration(seconds: float | None) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def program(name: str = "f2c") -> str:
+    """How the user calls an installed program, so that what a message names runs as printed."""
+    if shutil.which(name):
+        return name
+    beside = Path(sys.executable).with_name(name)
+    try:
+        return str(beside.relative_to(Path.cwd()))
+    except ValueError:
+        return os.fspath(beside)

@@ -76,12 +76,11 @@ def _stage_bytes(plan: Plan, key: str) -> int:
 
 
 def _views_bytes(plan: Plan, counts: tuple[int, int]) -> int:
-    views = {v for s in plan.stages.values() for v in (*s.spec.views, *s.evaluations)}
     sizes = [
         (counts[0] if view.split == "train" else counts[1])
         * 3
         * (view.resolution_px or view.canvas_px) ** 2
-        for view in views
+        for view in plan.views().values()
     ]
     return sum(sizes)
 

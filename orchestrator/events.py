@@ -32,8 +32,10 @@ class EventLog:
             for reader in self._readers:
                 reader(event)
 
-    def close(self) -> None:
-        """Close the file; later events would be an error."""
+    def __enter__(self) -> "EventLog":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
         self._file.close()
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from orchestrator.recipe import Recipe
 from trainables.datasets import find_dataset, read_index
-from trainables.errors import ConfigError, DataError
+from trainables.errors import DataError
 from trainables.fingerprint import key_of
 from trainables.index import Index, content_key, evaluation_split, file_sums
-from trainables.models import check_name, input_px_of
 from trainables.spec import DataSpec
 
 
@@ -107,19 +106,3 @@ def _weights_key(recipe: Recipe, root: Path, faults: list[str], *, must_exist: b
         )
         return None
     return key_of(["weights", model.name, "expected"])
-
-
-def check_model_fits(recipe: Recipe) -> None:
-    """Refuse an unknown network, and a canvas that the network cannot take.
-
-    Raises:
-        ConfigError: with what to change.
-    """
-    check_name(recipe.model.name)
-    wanted = input_px_of(recipe.model.name)
-    given = recipe.data.crop_px or recipe.data.canvas_px
-    if wanted is not None and given != wanted:
-        raise ConfigError(
-            f"{recipe.model.name} takes {wanted} px photos; data.canvas_px (or data.crop_px) is "
-            f"{given}; give --data.canvas-px {wanted}"
-        )

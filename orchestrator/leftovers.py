@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from orchestrator.closing import program
+from orchestrator.display import program
 from trainables.store import Store
 
 OLD_S = 24 * 3600

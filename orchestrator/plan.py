@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from orchestrator.cells import cells_of, drafts_of
 from orchestrator.experiment import Experiment, Facts
@@ -51,6 +52,12 @@ class Plan:
     def images(self) -> int:
         """Image passes of all distinct stages."""
         return sum(stage.images for stage in self.stages.values())
+
+    def views(self, keys: Iterable[str] | None = None) -> dict[str, ViewSpec]:
+        """Views, by their keys, that stages (all, or these) are trained or evaluated on."""
+        stages = self.stages.values() if keys is None else (self.stages[key] for key in keys)
+        found = (view for stage in stages for view in (*stage.spec.views, *stage.evaluations))
+        return {key_of(view): view for view in found}
 
     def children(self) -> dict[str, list[str]]:
         """Stage keys to the keys of stages that start from them."""
@@ -220,7 +227,7 @@ def _subset(recipe: Recipe, draft: StageDraft, seed: int) -> SubsetSpec:
 
 def _training(recipe: Recipe, draft: StageDraft, n_train: int, *, fresh: bool) -> TrainingSpec:
     train = recipe.train
-    values = {name: getattr(train, name) for name in TrainingSpec.model_fields}
+    values: dict[str, Any] = {name: getattr(train, name) for name in TrainingSpec.model_fields}
     if not fresh:
         later = train.later
         values["lr"] = later.lr or train.lr
@@ -236,11 +243,11 @@ def _training(recipe: Recipe, draft: StageDraft, n_train: int, *, fresh: bool) -
 
 def token(cell: Cell, draft: StageDraft) -> str:
     """`h3`, `l5`, `m4`: the form and level of a stage, for its human name."""
-    form = "m" if len(draft.views) > 1 else draft.views[0][0]
+    form, *others = draft.views
     level = cell.high_level if draft.n_images == cell.n_high else cell.low_level
     size = f"{level}" if draft.n_images in (cell.n_high, cell.n_low) else f"{draft.n_images}img"
     at = f"at{draft.resolution_px}px" if draft.resolution_px else ""
-    return f"{form}{size}{at}" + ("x" if draft.updates_of else "")
+    return f"{'m' if others else form[0]}{size}{at}" + ("x" if draft.updates_of else "")
 
 
 def slug(text: str) -> str:

@@ -29,9 +29,9 @@ MAX_RECIPE_BYTES = 1_000_000
 class LaterSpec(Spec):
     """What differs in stages that keep their head (A8): "with a low learning rate"."""
 
-    lr: float | None = Field(None, gt=0.0)
-    epochs: int | None = Field(None, ge=1)
-    head_lr_multiplier: float = Field(1.0, gt=0.0)
+    lr: float | None = Field(default=None, gt=0.0)
+    epochs: int | None = Field(default=None, ge=1)
+    head_lr_multiplier: float = Field(default=1.0, gt=0.0)
 
 
 class TrainRecipe(TrainingSpec):
@@ -58,7 +58,7 @@ class SequenceStage(Spec):
 
     views: tuple[Literal["high", "low", "sr"], ...]
     images: Literal["high", "low"]
-    resolution_px: int | None = Field(None, ge=2)
+    resolution_px: int | None = Field(default=None, ge=2)
 
 
 class CellsRecipe(Spec):
@@ -72,7 +72,7 @@ class CellsRecipe(Spec):
     mixed: tuple[int, ...] = ()
     strategies: tuple[str, ...] = ()
     step: Literal["auto"] | int = "auto"
-    top_level: int = Field(8, ge=1)
+    top_level: int = Field(default=8, ge=1)
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -95,7 +95,7 @@ class Recipe(Spec):
     subset: SubsetRecipe = SubsetRecipe()
     cells: CellsRecipe = CellsRecipe()
     sequences: dict[str, tuple[SequenceStage, ...]] = {}
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
 
     @model_validator(mode="after")
     def _resolutions(self) -> "Recipe":
@@ -107,6 +107,8 @@ class Recipe(Spec):
             )
         if self.data.crop_px is not None and self.data.crop_px > canvas_px:
             raise ValueError(f"data.crop_px ({self.data.crop_px}) is above the canvas")
+        if self.train.epochs is None and (self.train.steps is None or self.train.budget == "steps"):
+            raise ValueError("train needs epochs, or steps in their place")
         if self.data.resolution_of == "crop" and self.data.crop_px is None:
             raise ValueError("data.resolution_of: crop needs data.crop_px")
         return self
@@ -171,7 +173,7 @@ def load_recipe(name: str) -> Recipe:
 def parse_recipe(text: str, source: str) -> Recipe:
     """Check the text of a recipe; `source` names it in messages."""
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        node = yaml.compose(text, Loader=_Loader) or yaml.MappingNode("tag:yaml.org,2002:map", [])
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
             raise ConfigError(f"{source}: aliases (*name) are not allowed in a recipe")
         loader = _Loader("")
@@ -186,14 +188,14 @@ def parse_recipe(text: str, source: str) -> Recipe:
     faults = _walk(node, (), lines)
     try:
         recipe = Recipe.model_validate_json(json.dumps(raw))
+        if not faults:
+            return recipe
     except ValidationError as error:
         faults += [(_line(lines, e["loc"]), _explain(e)) for e in error.errors()]
     except (TypeError, ValueError) as error:
         faults.append((1, str(error)))
-    if faults:
-        shown = "\n".join(f"  {source}:{line}: {fault}" for line, fault in sorted(faults))
-        raise ConfigError(f"{len(faults)} fault{'s'[: len(faults) > 1]} in the recipe\n{shown}")
-    return recipe
+    shown = "\n".join(f"  {source}:{line}: {fault}" for line, fault in sorted(faults))
+    raise ConfigError(f"{len(faults)} fault{'s'[: len(faults) > 1]} in the recipe\n{shown}")
 
 
 def _walk(

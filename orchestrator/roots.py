@@ -1,12 +1,15 @@
-"""The checkpoint that first stages restore: ImageNet weights, imported into the store."""
+"""Where every strategy starts: the network, and ImageNet weights imported into the store."""
 
 from pathlib import Path
 
 from safetensors.torch import save_file
-from trainables.models.weights import read_weights, torchvision_weights
 
 from orchestrator.experiment import Experiment
 from orchestrator.plan import slug
+from orchestrator.recipe import Recipe
+from trainables.errors import ConfigError
+from trainables.models import check_name, input_px_of
+from trainables.models.weights import read_weights, torchvision_weights
 from trainables.store import Store
 
 
@@ -28,3 +31,19 @@ def import_weights(experiment: Experiment, store: Store) -> None:
         "weights",
         lambda folder: save_file(whole, folder / "weights.safetensors"),
     )
+
+
+def check_model_fits(recipe: Recipe) -> None:
+    """Refuse an unknown network, and a canvas that the network cannot take.
+
+    Raises:
+        ConfigError: with what to change.
+    """
+    check_name(recipe.model.name)
+    wanted = input_px_of(recipe.model.name)
+    given = recipe.data.crop_px or recipe.data.canvas_px
+    if wanted is not None and given != wanted:
+        raise ConfigError(
+            f"{recipe.model.name} takes {wanted} px photos; data.canvas_px (or data.crop_px) is "
+            f"{given}; give --data.canvas-px {wanted}"
+        )

@@ -34,9 +34,7 @@ class Schedule:
     @property
     def exhausted(self) -> bool:
         """Nothing is left to start, now or later."""
-        return not self._ready and not any(
-            self._waiting[key] for key in self._unfinished if key in self._waiting
-        )
+        return not self._waiting
 
     @property
     def blocked(self) -> frozenset[str]:
@@ -45,11 +43,11 @@ class Schedule:
 
     def next_ready(self) -> str | None:
         """Take the next stage to start, or None while all that is left waits for others."""
-        if not self._ready:
-            return None
-        key = heapq.heappop(self._ready)[1]
-        del self._waiting[key]
-        return key
+        while self._ready:
+            key = heapq.heappop(self._ready)[1]
+            if self._waiting.pop(key, None) is not None:  # not blocked since it became ready
+                return key
+        return None
 
     def finish(self, key: str, *, usable: bool) -> list[str]:
         """Note a stage's end; return the stages that this blocks."""

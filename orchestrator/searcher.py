@@ -37,8 +37,8 @@ class StageSearcher(Searcher):
         """Nothing: Tune pickles it for its own restore, which is never used."""
         return {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The config of the next stage."""
+    def suggest(self, trial_id: str) -> Any:
+        """The config of the next stage; None to wait; FINISHED, which Tune's own type omits."""
         if self._stop.is_set():
             return Searcher.FINISHED
         key = self._schedule.next_ready()

@@ -70,14 +70,13 @@ class Sweep:
         uri = tracking_uri(self.machine.root, self.machine.tracking_uri)
         tracker = Tracker(self.experiment, self.plan, self.machine.root, uri)
         display = Display(self.plan, inventory.missing, console)
-        log = EventLog(self.folder / "events.jsonl", [display.notify, tracker.notify])
         stop = Stop(self.folder / ".stop")
-        launch = self._launch(inventory, log, stop)
-        self._adopt(inventory, log)
-        with stop.on_signals():
+        events = self.folder / "events.jsonl"
+        with EventLog(events, [display.notify, tracker.notify]) as log, stop.on_signals():
+            launch = self._launch(inventory, log, stop)
+            self._adopt(inventory, log)
             if inventory.missing:
                 self._execute(launch, display)
-        log.close()
         progress = launch.progress
         if progress.trained:
             trained = (self.store.find(key) for key in progress.trained)
@@ -166,13 +165,8 @@ class Sweep:
             yield slots
 
     def _missing_views(self, launch: Launch) -> list[tuple[Any, DataSpec, list[ViewSpec]]]:
-        keys = launch.missing
-        wanted = {
-            view
-            for key in keys
-            for view in (*self.plan.stages[key].spec.views, *self.plan.stages[key].evaluations)
-            if not is_prepared(self.data_root, view)
-        }
+        needed = self.plan.views(launch.missing).values()
+        wanted = [view for view in needed if not is_prepared(self.data_root, view)]
         experiment, recipe = self.experiment, self.experiment.recipe
         found = []
         for index, facts, data in (

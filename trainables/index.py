@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from trainables.errors import DataError
 from trainables.fingerprint import key_of, seed_of
-from trainables.spec import DataSpec
+from trainables.spec import DataSpec, Split
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def apply_choices(index: Index, data: DataSpec) -> Index:
     return index
 
 
-def evaluation_split(data: DataSpec) -> str:
+def evaluation_split(data: DataSpec) -> Split:
     """The split that stages are evaluated on: validation while tuning, otherwise test."""
     return "validation" if data.validation > 0 else "test"
 

@@ -23,13 +23,13 @@ class Spec(BaseModel):
 class SyntheticSpec(Spec):
     """The built-in drawn photos (honestly synthetic): sizes, seed, and what tells classes apart."""
 
-    n_classes: int = Field(16, ge=2, le=4096)
-    n_train: int = Field(1280, ge=1)
-    n_test: int = Field(480, ge=1)
-    image_px: int = Field(96, ge=16, le=1024)
-    seed: int = Field(0, ge=0)
+    n_classes: int = Field(default=16, ge=2, le=4096)
+    n_train: int = Field(default=1280, ge=1)
+    n_test: int = Field(default=480, ge=1)
+    image_px: int = Field(default=96, ge=16, le=1024)
+    seed: int = Field(default=0, ge=0)
     fine_detail: bool = True
-    coarse_cue: float = Field(0.6, ge=0.0, le=1.0)
+    coarse_cue: float = Field(default=0.6, ge=0.0, le=1.0)
 
 
 class DataSpec(Spec):
@@ -37,20 +37,20 @@ class DataSpec(Spec):
 
     dataset: str = "synthetic"
     root: str | None = None
-    classes: int | None = Field(None, ge=2)
-    class_seed: int = Field(0, ge=0)
-    validation: float = Field(0.0, ge=0.0, lt=1.0)
-    validation_seed: int = Field(0, ge=0)
-    test_fraction: float = Field(0.2, gt=0.0, lt=1.0)
-    canvas_px: int = Field(227, ge=8, le=4096)
-    crop_px: int | None = Field(None, ge=8, le=4096)
-    resolution_px: int = Field(50, ge=2, le=4096)
+    classes: int | None = Field(default=None, ge=2)
+    class_seed: int = Field(default=0, ge=0)
+    validation: float = Field(default=0.0, ge=0.0, lt=1.0)
+    validation_seed: int = Field(default=0, ge=0)
+    test_fraction: float = Field(default=0.2, gt=0.0, lt=1.0)
+    canvas_px: int = Field(default=227, ge=8, le=4096)
+    crop_px: int | None = Field(default=None, ge=8, le=4096)
+    resolution_px: int = Field(default=50, ge=2, le=4096)
     resolution_of: Literal["object", "crop"] = "object"
     degrade_from: Literal["object", "canvas"] = "object"
     kernel: Kernel = "bicubic"
     antialias: bool = True
-    box_margin_px: int = Field(0, ge=0)
-    jpeg_quality: int | None = Field(None, ge=1, le=100)
+    box_margin_px: int = Field(default=0, ge=0)
+    jpeg_quality: int | None = Field(default=None, ge=1, le=100)
     synthetic: SyntheticSpec = SyntheticSpec()
 
 
@@ -96,8 +96,8 @@ class ModelSpec(Spec):
     name: str = "alexnet"
     weights: str = "none"
     normalisation: Literal["imagenet", "caffe"] = "imagenet"
-    dropout: float | None = Field(None, ge=0.0, lt=1.0)
-    head_init_std: float = Field(0.01, gt=0.0)
+    dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
+    head_init_std: float = Field(default=0.01, gt=0.0)
 
 
 class AugmentSpec(Spec):
@@ -112,9 +112,9 @@ class ObjectiveSpec(Spec):
     """The loss: cross-entropy, or with a teacher's soft targets beside it (distillation)."""
 
     kind: Literal["cross_entropy", "distill"] = "cross_entropy"
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
-    temperature: float = Field(10.0, gt=0.0)
-    teacher_weight: float = Field(1.0, ge=0.0)
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    temperature: float = Field(default=10.0, gt=0.0)
+    teacher_weight: float = Field(default=1.0, ge=0.0)
 
 
 class TrainingSpec(Spec):
@@ -123,20 +123,20 @@ class TrainingSpec(Spec):
     `milestones` are fractions of the budget at which `step` multiplies the rate by `gamma`.
     """
 
-    epochs: int | None = Field(60, ge=1)
-    steps: int | None = Field(None, ge=1)
-    batch_size: int = Field(128, ge=1)
-    lr: float = Field(1e-3, gt=0.0)
-    momentum: float = Field(0.9, ge=0.0, lt=1.0)
+    epochs: int | None = Field(default=60, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=128, ge=1)
+    lr: float = Field(default=1e-3, gt=0.0)
+    momentum: float = Field(default=0.9, ge=0.0, lt=1.0)
     nesterov: bool = False
-    weight_decay: float = Field(5e-4, ge=0.0)
-    bias_lr_multiplier: float = Field(2.0, gt=0.0)
+    weight_decay: float = Field(default=5e-4, ge=0.0)
+    bias_lr_multiplier: float = Field(default=2.0, gt=0.0)
     bias_weight_decay: bool = False
-    head_lr_multiplier: float = Field(10.0, gt=0.0)
+    head_lr_multiplier: float = Field(default=10.0, gt=0.0)
     schedule: Literal["step", "cosine", "onecycle", "constant"] = "step"
     milestones: tuple[float, ...] = (1 / 3, 2 / 3)
-    gamma: float = Field(0.1, gt=0.0, le=1.0)
-    warmup: float = Field(0.25, ge=0.0, lt=1.0)
+    gamma: float = Field(default=0.1, gt=0.0, le=1.0)
+    warmup: float = Field(default=0.25, ge=0.0, lt=1.0)
     precision: Literal["bfloat16", "float32"] = "bfloat16"
 
 

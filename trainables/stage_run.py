@@ -99,7 +99,7 @@ class StageRun:
             self.epochs = progress.json("epochs.json")
         elif folder is not None:
             self._load_parent(folder)
-        self._network.module.to(self._device, memory_format=torch.channels_last)
+        self._network.module.to(self._device).to(memory_format=torch.channels_last)
         if done is None:
             self._begin(progress)
         self.seconds["load"] += time.perf_counter() - began
@@ -126,7 +126,7 @@ class StageRun:
 
     def _begin(self, progress: Entry | None) -> None:
         spec = self.job.spec
-        sources = [_source(self.job.data, view, self.job.device) for view in spec.views]
+        sources = [source_of(self.job, view) for view in spec.views]
         rows = subset_rows(spec.subset, sources[0].view.labels_N)
         self._optimizer = make_optimizer(self._network, spec)
         if progress is not None:
@@ -149,7 +149,7 @@ class StageRun:
             raise ConfigError(f"{self.job.teacher_folder} does not hold the teacher")
         teacher = self._fresh_network()
         load_all(teacher, load_file(entry.path(WEIGHTS)))
-        return teacher.module.to(self._device, memory_format=torch.channels_last).eval()
+        return teacher.module.to(self._device).to(memory_format=torch.channels_last).eval()
 
     def _should_stop(self) -> bool:
         return self.job.stop_file is not None and Path(self.job.stop_file).exists()
@@ -195,7 +195,7 @@ class StageRun:
     def _finish(self, record: dict[str, Any]) -> dict[str, Any]:
         began = time.perf_counter()
         for view in self.job.evaluations:
-            source = _source(self.job.data, view, self.job.device)
+            source = source_of(self.job, view)
             self.predictions[key_of(view)] = evaluate(self._network, source, self.job.spec)
         self.seconds["evaluate"] += time.perf_counter() - began
         self.status = "done"
@@ -245,7 +245,7 @@ class StageRun:
 
     def _evaluated(self, views: tuple[ViewSpec, ...]) -> list[tuple[Source, Predictions]]:
         return [
-            (_source(self.job.data, view, self.job.device), self.predictions[key_of(view)])
+            (source_of(self.job, view), self.predictions[key_of(view)])
             for view in views
             if key_of(view) in self.predictions
         ]
@@ -297,6 +297,12 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
 
 
+def source_of(job: StageJob, view: ViewSpec) -> Source:
+    """The pixels of a view, opened once in a process."""
+    return _opened(job.data, view.model_dump_json(), job.device)
+
+
 @lru_cache(maxsize=16)
-def _source(data: str, view: ViewSpec, device: str) -> Source:
-    return open_source(open_view(Path(data), view), torch.device(device))
+def _opened(data: str, view: str, device: str) -> Source:
+    spec = ViewSpec.model_validate_json(view)
+    return open_source(open_view(Path(data), spec), torch.device(device))

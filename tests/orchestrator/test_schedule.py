@@ -55,6 +55,17 @@ def test_a_parent_without_weights_blocks_all_that_follow_and_nothing_else(experi
     assert schedule.finished
 
 
+def test_a_ready_stage_can_still_be_blocked_by_a_parent_that_diverged_before(experiment):
+    def children(plan):
+        return {key for key, stage in plan.stages.items() if stage.parents}
+
+    plan, schedule, _ = schedule_of(experiment(cells={"high": [8], "low": [1, 2]}), children)
+    (parent,) = {stage.parents[0] for stage in plan.stages.values() if stage.parents}
+    assert len(schedule.finish(parent, usable=False)) == 2
+    assert schedule.next_ready() is None
+    assert schedule.exhausted
+
+
 def test_only_missing_stages_are_started(experiment):
     def without_parents(plan):
         return {key for key, stage in plan.stages.items() if stage.parents}

@@ -24,8 +24,8 @@ def stages(tmp_path, small_recipe, monkeypatch):
         recipe = Recipe.model_validate(small_recipe | fields, strict=False)
         experiment = load_experiment(recipe, tmp_path, must_exist=True)
         plan = make_plan([experiment])
-        views = {v for s in plan.stages.values() for v in (*s.spec.views, *s.evaluations)}
-        prepare(experiment.index, recipe.data, sorted(views, key=str), tmp_path / "data", _quiet)
+        views = list(plan.views().values())
+        prepare(experiment.index, recipe.data, views, tmp_path / "data", _quiet)
         return plan
 
     return make
