@@ -227,7 +227,7 @@ def _subset(recipe: Recipe, draft: StageDraft, seed: int) -> SubsetSpec:
 
 def _training(recipe: Recipe, draft: StageDraft, n_train: int, *, fresh: bool) -> TrainingSpec:
     train = recipe.train
-    values: dict[str, Any] = {name: getattr(train, name) for name in TrainingSpec.model_fields}
+    values: dict[str, Any] = train.model_dump(include=set(TrainingSpec.model_fields))
     if not fresh:
         later = train.later
         values["lr"] = later.lr or train.lr
@@ -235,7 +235,7 @@ def _training(recipe: Recipe, draft: StageDraft, n_train: int, *, fresh: bool) -
         values["head_lr_multiplier"] = later.head_lr_multiplier
     images = n_train if train.budget == "steps" else draft.updates_of
     if train.steps is None and images is not None:
-        values["steps"] = values["epochs"] * -(-images // train.batch_size)
+        values["steps"] = (values["epochs"] or 1) * -(-images // train.batch_size)
     if values["steps"] is not None:
         values["epochs"] = None
     return TrainingSpec(**values)

@@ -186,17 +186,20 @@ def count(root: Path, kind: str) -> int:
         return 0
 
 
-@pytest.mark.parametrize("ended", [1, 4])
-def test_k01_k02_killed_and_started_again_it_ends_with_the_same_weights(golden, tmp_path, ended):
+@pytest.mark.ray
+@pytest.mark.parametrize(("executor", "ended"), [("ray", 4), ("inline", 1)])
+def test_k01_k02_killed_and_started_again_it_ends_with_the_same_weights(
+    golden, tmp_path, executor, ended
+):
     root, _ = golden
     recipe = tmp_path / "small.yaml"
     recipe.write_text(yaml.safe_dump(small()))
-    first = start(tmp_path, recipe, "--executor", "inline")
+    first = start(tmp_path, recipe, "--executor", executor)
     wait_for(lambda: count(tmp_path, "stage_end") >= ended, first)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     done = {event["key"] for event in events(tmp_path, "stage_end")}
-    second = start(tmp_path, recipe, "--executor", "inline")
+    second = start(tmp_path, recipe, "--executor", executor)
     output, _ = second.communicate(timeout=100)
     assert second.returncode == 0, output
     assert weights(tmp_path) == weights(root)
@@ -207,13 +210,19 @@ def test_k01_k02_killed_and_started_again_it_ends_with_the_same_weights(golden, 
     assert not list((tmp_path / "store").glob(".tmp-*"))
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_i01_i03_a_signal_stops_in_order_and_prints_how_to_resume(tmp_path, number, status):
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("executor", "number", "status"),
+    [("ray", signal.SIGINT, 130), ("inline", signal.SIGTERM, 143)],
+)
+def test_i01_i03_a_signal_stops_in_order_and_prints_how_to_resume(
+    tmp_path, executor, number, status
+):
     recipe = tmp_path / "small.yaml"
     fields = small()
     fields["train"] = fields["train"] | {"epochs": 500}
     recipe.write_text(yaml.safe_dump(fields))
-    process = start(tmp_path, recipe, "--executor", "inline")
+    process = start(tmp_path, recipe, "--executor", executor)
     wait_for(lambda: count(tmp_path, "epoch") >= 2, process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
