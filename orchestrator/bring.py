@@ -1,6 +1,5 @@
 """`f2c prepare`: bring a data set under `--root`, or make the views of a recipe now."""
 
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -8,19 +7,18 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.progress import Progress
 
 from orchestrator.cluster import ray_session
 from orchestrator.display import program
 from orchestrator.experiment import load_experiment
 from orchestrator.flags import leading_words, parse
 from orchestrator.plan import make_plan
+from orchestrator.preparing import prepare_with_bar
 from trainables.archive import download_cub200, extract
 from trainables.datasets import DATASETS, read_index
 from trainables.errors import ConfigError
-from trainables.index import Index
-from trainables.prepare import IN_PROCESS_PHOTOS, PrepareReport, prepare
-from trainables.spec import DataSpec, ViewSpec
+from trainables.prepare import IN_PROCESS_PHOTOS
+from trainables.spec import DataSpec
 from trainables.views import is_prepared
 
 ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zip")
@@ -92,18 +90,3 @@ def _prepare_recipe(name: str | None, flags: Sequence[str], console: Console) ->
     console.print(f"ready: {len(views)} views under {data_root}")
     console.print(f"next  {program()} run {' '.join([name or '', *flags])}".rstrip())
     return 0
-
-
-def prepare_with_bar(
-    index: Index, data: DataSpec, views: list[ViewSpec], data_root: Path, console: Console
-) -> PrepareReport:
-    """Prepare with a progress bar where there is a terminal."""
-    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(f"preparing {data.dataset}", total=None)
-        return prepare(
-            index,
-            data,
-            views,
-            data_root,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )

@@ -1,6 +1,7 @@
 """The verbs of `f2c`. Each imports what it needs when it needs it, so help is quick."""
 
 import difflib
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -43,11 +44,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         return _VERBS[verb](rest, console)
-    except (ConfigError, DataError) as error:
-        console.print(str(error))
-        return error.exit_status
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        return _fault(error, console)
+
+
+def _fault(error: Exception, console: Console) -> int:
+    """Say what went wrong, in one sentence where the user can mend it; the exit status."""
+    if isinstance(error, ConfigError | DataError):
+        console.print(str(error))
+        return error.exit_status
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        console.print(f"the disk is full: {error}; free some space, then the same command again")
+        return 75
+    console.print_exception()
+    console.print("this is a fault of the program; finished stages are kept")
+    return 70
 
 
 def usage() -> str:
@@ -85,7 +98,7 @@ def _run(arguments: Sequence[str], console: Console) -> int:
 
     import_weights(experiment, Store(machine.root / "store"))
     command = " ".join(["f2c run", recipe.name, *arguments[len(words) :]])
-    outcome = Sweep(experiment, plan, machine, command).run(console)
+    outcome = Sweep(experiment, plan, machine, command, console).run()
     _publish(outcome, [*arguments], console)
     return outcome.exit_status
 

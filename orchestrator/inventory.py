@@ -13,7 +13,7 @@ from trainables.store import Entry, Store
 
 #: Photos per second and CPU core in bfloat16 training at 227 px where nothing was recorded yet:
 #: a rough guess from published operation counts and this program's own runs.
-GUESS_IMAGES_PER_S = {"alexnet": 25.0, "squeezenet1_1": 40.0, "tiny": 900.0}
+GUESS_IMAGES_PER_S = {"alexnet": 25.0, "squeezenet1_1": 40.0, "tiny": 70.0}
 GUESS_DEFAULT = 12.0
 #: Evaluation needs no backward pass.
 EVALUATION_SPEEDUP = 3.0

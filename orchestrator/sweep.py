@@ -20,9 +20,10 @@ from orchestrator.experiment import Experiment
 from orchestrator.inventory import Inventory, Speeds, damaged_parents, take_inventory
 from orchestrator.launch import Launch, Progress, Stop, run_inline, run_tune, write_plan
 from orchestrator.plan import Plan
+from orchestrator.preparing import prepare_with_bar
 from orchestrator.results import cell_rows, write_results
 from orchestrator.tracking import Tracker, tracking_uri
-from trainables.prepare import IN_PROCESS_PHOTOS, prepare
+from trainables.prepare import IN_PROCESS_PHOTOS
 from trainables.spec import DataSpec, ViewSpec
 from trainables.store import Entry, Store
 from trainables.views import is_prepared
@@ -52,8 +53,11 @@ class Outcome:
 class Sweep:
     """A recipe's run on a machine."""
 
-    def __init__(self, experiment: Experiment, plan: Plan, machine: Machine, command: str) -> None:
+    def __init__(
+        self, experiment: Experiment, plan: Plan, machine: Machine, command: str, console: Console
+    ) -> None:
         self.experiment = experiment
+        self.console = console
         self.plan = plan
         self.machine = machine
         self.command = command
@@ -62,14 +66,21 @@ class Sweep:
         self.data_root = machine.root / "data"
         self.seconds: dict[str, float] = {}
 
-    def run(self, console: Console) -> Outcome:
+    def run(self) -> Outcome:
         """Prepare, train and evaluate what is missing; never trains what the store has."""
+        uri = tracking_uri(self.machine.root, self.machine.tracking_uri)
         self._write_recipe()
         write_plan(self.folder / "plan.json", self.plan)
-        inventory = self._whole_inventory(console)
-        uri = tracking_uri(self.machine.root, self.machine.tracking_uri)
+        inventory = self._whole_inventory()
         tracker = Tracker(self.experiment, self.plan, self.machine.root, uri)
-        display = Display(self.plan, inventory.missing, console)
+        try:
+            return self._run(inventory, tracker)
+        except Exception as error:
+            tracker.finish("failed", {}, f"ended by {type(error).__name__}: {error}", [])
+            raise
+
+    def _run(self, inventory: Inventory, tracker: Tracker) -> Outcome:
+        display = Display(self.plan, inventory.missing, self.console)
         stop = Stop(self.folder / ".stop")
         events = self.folder / "events.jsonl"
         with EventLog(events, [display.notify, tracker.notify]) as log, stop.on_signals():
@@ -118,7 +129,7 @@ class Sweep:
         text = yaml.safe_dump(dumped, sort_keys=False, allow_unicode=True)
         (self.folder / "recipe.yaml").write_text(text, encoding="utf-8")
 
-    def _whole_inventory(self, console: Console) -> Inventory:
+    def _whole_inventory(self) -> Inventory:
         """What the store has; damaged parents are set aside and made anew."""
         while True:
             inventory = take_inventory(self.plan, self.store)
@@ -127,7 +138,7 @@ class Sweep:
                 return inventory
             for entry in damaged:
                 target = self.store.quarantine(entry)
-                console.print(f"damaged: {entry.folder.name} was set aside to {target}")
+                self.console.print(f"damaged: {entry.folder.name} was set aside to {target}")
 
     def _adopt(self, inventory: Inventory, log: EventLog) -> None:
         for key, entry in inventory.entries.items():
@@ -181,7 +192,7 @@ class Sweep:
     def _prepare(self, views: list[tuple[Any, DataSpec, list[ViewSpec]]]) -> None:
         began = time.perf_counter()
         for index, data, specs in views:
-            prepare(index, data, specs, self.data_root, lambda _done, _total: None)
+            prepare_with_bar(index, data, specs, self.data_root, self.console)
         self.seconds["preparation"] = time.perf_counter() - began
 
     def _statuses(self, inventory: Inventory, progress: Progress) -> dict[str, str]:

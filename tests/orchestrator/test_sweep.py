@@ -29,8 +29,8 @@ def sweep(root: Path, fields: dict, executor: str = "inline") -> Outcome:
     recipe = Recipe.model_validate(fields, strict=False)
     experiment = load_experiment(recipe, root, must_exist=True)
     machine = Machine(root, executor=executor)
-    made = Sweep(experiment, make_plan([experiment]), machine, "test")
-    outcome = made.run(Console(quiet=True))
+    console = Console(quiet=True)
+    outcome = Sweep(experiment, make_plan([experiment]), machine, "test", console).run()
     outcome.tracker.finish("done", {}, "", [])
     return outcome
 
@@ -302,3 +302,59 @@ def test_grid_py_runs_by_path_from_any_folder(folder, tmp_path):
     )  # fmt: skip
     assert done.returncode == 2
     assert "--train.epochs" in done.stdout + done.stderr
+
+
+def folder_with_faults(root: Path) -> Path:
+    """Class folders with good photos and one of each kind of bad one."""
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for label in ("a", "b"):
+            (root / split / label).mkdir(parents=True)
+            for number in range(4):
+                grey = Image.new("RGB", (40, 30), (10 * number, 100, 50))
+                grey.save(root / split / label / f"{number}.jpg")
+    bad = root / "train" / "a"
+    (bad / "empty.jpg").touch()
+    (bad / "page.jpg").write_text("<html>not found</html>")
+    whole = (bad / "0.jpg").read_bytes()
+    (bad / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    Image.new("RGB", (8, 8)).save(bad / "moving.png", save_all=True, append_images=[
+        Image.new("RGB", (8, 8), "red")])  # fmt: skip
+    return root
+
+
+def test_bad_photos_are_all_named_before_training_and_nothing_is_lost(tmp_path, capsys):
+    data = folder_with_faults(tmp_path / "photos")
+    fields = small() | {"cells": {"strategies": ["high", "low"]}, "table": "custom"}
+    fields["data"] = {"dataset": "folder", "root": str(data), "canvas_px": 24, "resolution_px": 12}
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(yaml.safe_dump(fields))
+    command = ["run", str(recipe), "--root", str(tmp_path / "runs"), "--executor", "inline"]
+    assert main(command) == 65
+    printed = capsys.readouterr().out
+    for name in ("empty.jpg", "page.jpg", "cut.jpg", "moving.png"):
+        assert name in printed
+    assert "4 of" in printed
+    assert not count(tmp_path / "runs", "stage_start")
+    for name in ("empty.jpg", "page.jpg", "cut.jpg", "moving.png"):
+        (data / "train" / "a" / name).unlink()
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "2 done" in printed
+
+
+def test_status_and_explain_after_a_run(golden, tmp_path, capsys):
+    root, _ = golden
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(yaml.safe_dump(small()))
+    flags = ["--root", str(root)]
+    assert main(["status", str(recipe), *flags]) == 0
+    assert "7 of 7 cells done" in capsys.readouterr().out
+    assert main(["status", str(recipe), *flags, "--train.lr", "0.02"]) == 75
+    assert "0 of 7 cells done, 9 of 9 stages to train" in capsys.readouterr().out
+    cell = "staged_hl/h8-l4/s0"
+    assert main(["explain", str(recipe), cell, *flags, "--train.lr", "0.02"]) == 0
+    assert "training.lr: there 0.01, wanted 0.02" in capsys.readouterr().out
+    assert main(["gc", *flags]) == 0
+    assert "0 leftovers" in capsys.readouterr().out
