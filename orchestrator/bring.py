@@ -21,6 +21,11 @@ from trainables.prepare import IN_PROCESS_PHOTOS
 from trainables.spec import DataSpec
 from trainables.views import is_prepared
 
+NEXT_PLAN = {
+    "cub200": "table3-birds",
+    "cars": "table2-cars",
+    "folder": "table2-cars --name mine --data.dataset folder --cells.step auto",
+}
 ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zip")
 
 
@@ -55,11 +60,12 @@ def _bring_dataset(name: str, flags: Sequence[str], console: Console) -> int:
         raise ConfigError(f"say where the photos are: f2c prepare {name} --from PATH")
     folder = source
     if source.name.endswith(ARCHIVES):
-        folder = _only_folder(extract(source, root / "datasets" / name))
+        target = root / "datasets" / name
+        folder = _only_folder(target if target.exists() else extract(source, target))
     index = read_index(DataSpec(dataset=name, root=str(folder)))
     splits = ", ".join(f"{len(index.rows(split))} {split}" for split in ("train", "test"))
     console.print(f"{name}: {len(index.class_names)} classes, {splits} photos in {folder}")
-    console.print(f"next  {program()} plan RECIPE --data.dataset {name} --data.root {folder}")
+    console.print(f"next  {program()} plan {NEXT_PLAN[name]} --data.root {folder}")
     return 0
 
 

@@ -23,7 +23,7 @@ def close_tracking(outcome: "Outcome", files: Sequence[Path], note: str) -> None
         "stages_trained": float(len(outcome.progress.trained)),
         "best_accuracy_low": max(accuracies, default=math.nan),
     }
-    metrics |= {f"{_slug(name)}_s": value for name, value in outcome.seconds.items()}
+    metrics |= {f"{_slug(name)}_s": round(s, 3) for name, s in outcome.seconds.items()}
     status = "done" if outcome.exit_status == 0 else "stopped" if outcome.signal else "failed"
     extra = [outcome.folder / name for name in ("results.parquet", "plan.json", "recipe.yaml")]
     outcome.tracker.finish(status, metrics, note, [*files, *extra])
