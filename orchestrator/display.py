@@ -137,9 +137,9 @@ class Display:
                 table.add_row(
                     run.name,
                     f"{run.epoch}/{run.n_epochs}",
-                    f"{run.loss:.3f}",
+                    f"{run.loss:.3f}" if run.epoch else "-",
                     percent(run.accuracy),
-                    f"{run.images_per_s:.0f}",
+                    f"{run.images_per_s:.0f}" if run.epoch else "-",
                     "",
                     "",
                 )

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,18 @@ def metrics_of(
     return None if later is None else later.json("metrics.json").get(view_key)
 
 
-def damaged_parents(plan: Plan, inventory: Inventory) -> Iterable[Entry]:
+def damaged_records(plan: Plan, store: Store) -> Iterator[Entry]:
+    """Entries of a plan whose record, metrics or predictions have changed since their commit."""
+    for key in plan.stages:
+        entry = store.find(key)
+        if entry is None:
+            continue
+        small = tuple(name for name in entry.files if name != "weights.safetensors")
+        if entry.damaged(small):
+            yield entry
+
+
+def damaged_parents(plan: Plan, inventory: Inventory) -> Iterator[Entry]:
     """Entries that a missing stage starts from and whose bytes have changed."""
     needed = {p for key in inventory.missing for p in plan.stages[key].parents}
     for key in needed:

@@ -1,10 +1,11 @@
 """One `run` of a recipe, from its plan to finished stages."""
 
+import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,17 @@ from orchestrator.cluster import Machine, ray_session
 from orchestrator.display import Display
 from orchestrator.events import EventLog
 from orchestrator.experiment import Experiment
-from orchestrator.inventory import Inventory, Speeds, damaged_parents, take_inventory
+from orchestrator.inventory import (
+    Inventory,
+    Speeds,
+    damaged_parents,
+    damaged_records,
+    take_inventory,
+)
 from orchestrator.launch import Launch, Progress, Stop, run_inline, run_tune, write_plan
 from orchestrator.plan import Plan
 from orchestrator.preparing import prepare_with_bar
-from orchestrator.results import cell_rows, write_results
+from orchestrator.results import cell_rows, outcome, write_results
 from orchestrator.tracking import Tracker, tracking_uri
 from trainables.prepare import IN_PROCESS_PHOTOS
 from trainables.spec import DataSpec, ViewSpec
@@ -131,14 +138,17 @@ class Sweep:
 
     def _whole_inventory(self) -> Inventory:
         """What the store has; damaged parents are set aside and made anew."""
-        while True:
+        self._set_aside(damaged_records(self.plan, self.store))
+        inventory = take_inventory(self.plan, self.store)
+        while damaged := list(damaged_parents(self.plan, inventory)):
+            self._set_aside(damaged)
             inventory = take_inventory(self.plan, self.store)
-            damaged = list(damaged_parents(self.plan, inventory))
-            if not damaged:
-                return inventory
-            for entry in damaged:
-                target = self.store.quarantine(entry)
-                self.console.print(f"damaged: {entry.folder.name} was set aside to {target}")
+        return inventory
+
+    def _set_aside(self, damaged: Iterable[Entry]) -> None:
+        for entry in damaged:
+            target = self.store.quarantine(entry)
+            self.console.print(f"damaged: {entry.folder.name} was set aside to {target}")
 
     def _adopt(self, inventory: Inventory, log: EventLog) -> None:
         for key, entry in inventory.entries.items():
@@ -154,7 +164,8 @@ class Sweep:
             preparing: Future[None] | None = None
             if early:
                 preparing = background.submit(self._prepare, views)
-            slots = stack.enter_context(self._ray()) if self.machine.executor == "ray" else 1
+            by_ray = self.machine.executor == "ray"
+            slots = stack.enter_context(ray_session(self.machine)) if by_ray else 1
             self.seconds["ray start"] = time.perf_counter() - began
             if preparing is None:
                 self._prepare(views)
@@ -164,16 +175,11 @@ class Sweep:
             if launch.stop.event.is_set():
                 return
             stack.enter_context(display)
-            if self.machine.executor == "ray":
+            if by_ray:
                 run_tune(launch, slots, self.machine.gpus_per_stage, self.machine.cpus_per_stage)
             else:
                 run_inline(launch)
             self.seconds["run"] = time.perf_counter() - began
-
-    @contextmanager
-    def _ray(self) -> Iterator[int]:
-        with ray_session(self.machine) as slots:
-            yield slots
 
     def _missing_views(self, launch: Launch) -> list[tuple[Any, DataSpec, list[ViewSpec]]]:
         needed = self.plan.views(launch.missing).values()
@@ -214,11 +220,7 @@ class Sweep:
 
 
 def _adopted(entry: Entry, plan: Plan, key: str, store: Store) -> dict[str, Any]:
-    from orchestrator.results import outcome
-
     lines = entry.path("epochs.jsonl").read_text().splitlines()
-    import json
-
     found = outcome(plan.stages[key], store)
     status = found.pop("status", "missing")
     return {

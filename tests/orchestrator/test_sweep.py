@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +126,27 @@ def test_a_larger_grid_shares_what_the_smaller_one_has_trained(golden, tmp_path)
     hits = [r for r in mlflow_runs(tmp_path) if r.data.tags["cache"] == "hit"]
     assert len(hits) == 8
     assert all("train/loss" in run.data.metrics for run in hits)
+
+
+@pytest.mark.parametrize("file", ["metrics.json", "weights.safetensors"])
+def test_f05_f06_what_is_damaged_is_set_aside_and_made_anew(golden, tmp_path, file):
+    root, _ = golden
+    shutil.copytree(root / "store", tmp_path / "store")
+    fields = small() | {"cells": {"high": [8], "low": [4, 6]}}
+    (folder,) = (tmp_path / "store").glob("synthetic-tiny-h8-s0-*")
+    content = bytearray((folder / file).read_bytes())
+    content[-3] ^= 1
+    (folder / file).write_bytes(content)
+    outcome = sweep(tmp_path, fields)
+    assert outcome.exit_status == 0
+    assert sorted(outcome.plan.stages[key].name for key in outcome.progress.trained) == [
+        "synthetic-tiny-h8-l6-s0",
+        "synthetic-tiny-h8-s0",
+    ]
+    assert [p.name[: len(folder.name)] for p in (tmp_path / "store/quarantine").iterdir()] == [
+        folder.name
+    ]
+    assert weights(root).items() <= weights(tmp_path).items()
 
 
 @pytest.mark.ray
