@@ -1,5 +1,6 @@
 """`f2c prepare`: bring a data set under `--root`, or make the views of a recipe now."""
 
+import shlex
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,16 +17,14 @@ from orchestrator.plan import make_plan
 from orchestrator.preparing import prepare_with_bar
 from trainables.archive import download_cub200, extract
 from trainables.datasets import DATASETS, read_index
-from trainables.errors import ConfigError
+from trainables.errors import ConfigError, DataError
+from trainables.index import file_sums
 from trainables.prepare import IN_PROCESS_PHOTOS
 from trainables.spec import DataSpec
 from trainables.views import is_prepared
 
-NEXT_PLAN = {
-    "cub200": "table3-birds",
-    "cars": "table2-cars",
-    "folder": "table2-cars --name mine --data.dataset folder --cells.step auto",
-}
+NEXT_PLAN = {"cub200": "table3-birds", "cars": "table2-cars"}
+OWN_PLAN = "table2-cars --name mine --data.dataset {name} --cells.step auto"
 ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zip")
 
 
@@ -58,14 +57,18 @@ def _bring_dataset(name: str, flags: Sequence[str], console: Console) -> int:
         source = download_cub200(root / "downloads")
     if source is None:
         raise ConfigError(f"say where the photos are: f2c prepare {name} --from PATH")
+    if not source.exists():
+        raise DataError(f"{name}: there is nothing at {source}; check --from")
     folder = source
     if source.name.endswith(ARCHIVES):
-        target = root / "datasets" / name
+        (digest,) = file_sums([source], root / "data" / "sums.json")
+        target = root / "datasets" / f"{name}-{digest[:8]}"
         folder = _only_folder(target if target.exists() else extract(source, target))
     index = read_index(DataSpec(dataset=name, root=str(folder)))
     splits = ", ".join(f"{len(index.rows(split))} {split}" for split in ("train", "test"))
     console.print(f"{name}: {len(index.class_names)} classes, {splits} photos in {folder}")
-    console.print(f"next  {program()} plan {NEXT_PLAN[name]} --data.root {folder}")
+    plan = NEXT_PLAN.get(name, OWN_PLAN.format(name=name))
+    console.print(f"next  {program()} plan {plan} --data.root {shlex.quote(str(folder))}")
     return 0
 
 
@@ -94,5 +97,5 @@ def _prepare_recipe(name: str | None, flags: Sequence[str], console: Console) ->
                 f"{report.seconds:.1f} s; {report.n_clipped_boxes} boxes cut off at the border"
             )
     console.print(f"ready: {len(views)} views under {data_root}")
-    console.print(f"next  {program()} run {' '.join([name or '', *flags])}".rstrip())
+    console.print(f"next  {program()} run {shlex.join([*([name] if name else []), *flags])}")
     return 0

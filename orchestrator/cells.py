@@ -58,11 +58,20 @@ def _levels(recipe: Recipe) -> Iterator[tuple[str, int, int]]:
 
 
 def _full_levels(recipe: Recipe, strategy: str) -> tuple[int, int]:
-    """All photos in each form that the strategy trains on, none in a form that it does not."""
+    """All photos of each form that the strategy trains on or asks the number of, else none."""
     top = recipe.cells.top_level
-    probe = Cell(strategy=strategy, n_high=1, n_low=1, high_level=1, low_level=1, seed=0)
-    forms = {form for draft in drafts_of(recipe, probe) for form in draft.views}
-    return top * ("high" in forms), top * bool(forms - {"high"})
+
+    def stages(n_high: int, n_low: int) -> tuple[StageDraft, ...]:
+        probe = Cell(
+            strategy=strategy, n_high=n_high, n_low=n_low, high_level=1, low_level=1, seed=0
+        )
+        return drafts_of(recipe, probe)
+
+    both = stages(1, 1)
+    forms = {form for draft in both for form in draft.views}
+    uses_high = "high" in forms or both != stages(2, 1)
+    uses_low = bool(forms - {"high"}) or both != stages(1, 2)
+    return top * uses_high, top * uses_low
 
 
 def _check(recipe: Recipe, n_train: int) -> None:
@@ -86,5 +95,24 @@ def _check(recipe: Recipe, n_train: int) -> None:
         faults.append("levels are 0 (cells.high only) or more")
     if cells.step != "auto" and cells.step < 1:
         faults.append("cells.step must be `auto` or a number of images")
+    faults += _overlaps(recipe, n_train)
     if faults:
         raise ConfigError("\n".join(faults))
+
+
+def _overlaps(recipe: Recipe, n_train: int) -> list[str]:
+    """Cells whose high and low photos cannot be different ones."""
+    if recipe.subset.relation != "disjoint":
+        return []
+    pairs = [(h, low) for h in recipe.cells.high for low in recipe.cells.low]
+    pairs += [(level, level) for level in recipe.cells.mixed]
+    over = [
+        f"h{high}-l{low}"
+        for high, low in pairs
+        if images_at(recipe, high, n_train) + images_at(recipe, low, n_train) > n_train
+    ]
+    names = ", ".join(over[:5]) + (", ..." if len(over) > 5 else "")
+    return [
+        f"subset.relation: disjoint leaves {len(over)} cells without enough of the {n_train} "
+        f"training images: {names}; leave them out"
+    ][: len(over)]

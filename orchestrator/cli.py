@@ -2,12 +2,15 @@
 
 import difflib
 import errno
+import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from orchestrator.display import program
 from trainables.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ VERBS = {
 }
 
 
+#: Commands in messages, to be printed as the user can run them.
+_COMMAND = re.compile(r"\bf2c (?=(?:prepare|plan|run|status|explain|gc)\b)")
 #: Columns of tables where there is no terminal to ask.
 PLAIN_WIDTH = 110
 
@@ -53,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fault(error: Exception, console: Console) -> int:
     """Say what went wrong, in one sentence where the user can mend it; the exit status."""
     if isinstance(error, ConfigError | DataError):
-        console.print(str(error))
+        console.print(_COMMAND.sub(f"{program()} ", str(error)))
         return error.exit_status
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         console.print(f"the disk is full: {error}; free some space, then the same command again")
@@ -97,7 +102,7 @@ def _run(arguments: Sequence[str], console: Console) -> int:
     from trainables.store import Store
 
     import_weights(experiment, Store(machine.root / "store"))
-    command = " ".join(["f2c run", recipe.name, *arguments[len(words) :]])
+    command = shlex.join(["f2c", "run", *arguments])
     outcome = Sweep(experiment, plan, machine, command, console).run()
     _publish(outcome, [*arguments], console)
     return outcome.exit_status
@@ -124,7 +129,6 @@ def _publish(outcome: "Outcome", arguments: list[str], console: Console) -> None
 
 
 def _plan(arguments: Sequence[str], console: Console) -> int:
-    from orchestrator.display import program
     from orchestrator.estimate import plan_text
     from orchestrator.experiment import load_experiment
     from orchestrator.flags import leading_words, parse
@@ -137,12 +141,15 @@ def _plan(arguments: Sequence[str], console: Console) -> int:
     ]
     console.print(plan_text(experiments, make_plan(experiments), parsed[0][1]))
     for word in words or [""]:
-        console.print(f"next  {program()} run {word} {' '.join(arguments[len(words) :])}".rstrip())
+        flags = arguments[len(words) :]
+        console.print(
+            f"next  {program()} run {shlex.join([*filter(None, [word]), *flags])}".rstrip()
+        )
     return 0
 
 
 def _status(arguments: Sequence[str], console: Console) -> int:
-    from orchestrator.display import program
+    from orchestrator.estimate import notes
     from orchestrator.experiment import load_experiment
     from orchestrator.flags import leading_words, parse
     from orchestrator.inventory import take_inventory
@@ -158,14 +165,16 @@ def _status(arguments: Sequence[str], console: Console) -> int:
     still = [row for row in rows if row["status"] != "done"]
     console.print(
         f"{len(rows) - len(still)} of {len(rows)} cells done, "
-        f"{len(take_inventory(plan, store).missing)} of {len(plan.stages)} stages to train"
+        f"{len(take_inventory(plan, store).to_train)} of {len(plan.stages)} stages to train"
     )
+    for note in notes(experiment):
+        console.print(f"  {note}")
     for row in still[:10]:
         console.print(f"  {row['status']:9} {row['cell']}")
     if not still:
         console.print(f"results  {machine.root / recipe.name / 'results.parquet'}")
         return 0
-    console.print(f"next  {program()} run {' '.join(arguments)}".rstrip())
+    console.print(f"next  {program()} run {shlex.join(arguments)}".rstrip())
     return 75
 
 

@@ -1,6 +1,7 @@
 """The end of a run: its summary for MLflow, and what the user reads last."""
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,9 +48,9 @@ def last_words(
     yield f"results  {outcome.folder / 'results.parquet'}"
     yield from _tracking_lines(outcome)
     if outcome.exit_status == 0:
-        yield f"next     {program()} status {' '.join(arguments)}".rstrip()
+        yield f"next     {program()} status {shlex.join(arguments)}".rstrip()
     else:
-        yield f"resume   {program()} run {' '.join(arguments)}".rstrip()
+        yield f"resume   {program()} run {shlex.join(arguments)}".rstrip()
 
 
 def time_lines(outcome: "Outcome") -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What a plan will cost, said before it starts: stages, time, disk."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.cluster import Machine, local_cpus, local_gpus, slots_of
@@ -46,13 +46,16 @@ def estimate(
         slots: stages that run at a time.
         device: what they train on.
     """
-    seconds = {k: speeds.seconds(s, counts[1], device) for k, s in plan.stages.items()}
     missing = set(inventory.missing)
+    seconds = {
+        key: speeds.seconds(stage, counts[1], device, trained=key in missing - inventory.to_train)
+        for key, stage in plan.stages.items()
+    }
     recorded = all(speeds.of(plan.stages[key].spec, device)[1] for key in missing)
     return Estimate(
         wall_s=simulate(Schedule(plan, missing, seconds), seconds, slots),
         slot_s=sum(seconds[key] for key in missing),
-        store_bytes=sum(_stage_bytes(plan, key) for key in missing),
+        store_bytes=sum(_stage_bytes(plan, key) for key in inventory.to_train),
         views_bytes=_views_bytes(plan, counts),
         recorded=recorded,
     )
@@ -103,22 +106,31 @@ def plan_text(experiments: Sequence[Experiment], plan: Plan, machine: Machine) -
     lines = [
         f"Plan  {names}: {len(plan.cells)} cells -> {len(plan.stages)} stages "
         f"({runs} stage runs saved by sharing: {saved:.0%} of the images)",
-        f"      {len(plan.stages) - len(inventory.missing)} stages need no training, "
-        f"{len(inventory.missing)} to train: about {duration(cost.wall_s)} on {slots} "
+        f"      {len(plan.stages) - len(inventory.to_train)} stages need no training, "
+        f"{len(inventory.to_train)} to train: about {duration(cost.wall_s)} on {slots} "
         f"slot{'s'[: slots > 1]} ({duration(cost.slot_s)} of one slot's work; "
         f"{'recorded' if cost.recorded else 'guessed'} speeds), "
         f"{(cost.store_bytes + cost.views_bytes) / 1e6:,.0f} MB of disk",
     ]
-    for experiment in experiments:
-        recipe = experiment.recipe
-        if recipe.model.weights == "none":
-            lines.append(
-                f"      pretrained: none - {recipe.model.name} of {recipe.name} starts from "
-                "random weights, unlike the paper"
-            )
-        if not experiment.facts.known:
-            lines.append(
-                f"      the photos of {recipe.data.dataset} are not at hand: planned with the "
-                "published counts; give --data.root DIR to run"
-            )
+    lines += [f"      {note}" for experiment in experiments for note in notes(experiment)]
     return "\n".join(lines)
+
+
+def notes(experiment: Experiment) -> Iterator[str]:
+    """What a reader must know of a plan before trusting its counts."""
+    recipe = experiment.recipe
+    if recipe.model.weights == "none":
+        yield (
+            f"pretrained: none - {recipe.model.name} of {recipe.name} starts from random weights, "
+            "unlike the paper"
+        )
+    if not experiment.weights_known:
+        yield (
+            f"the weights {recipe.model.weights} are not at hand: stages in the store cannot be "
+            "matched; give --model.weights FILE"
+        )
+    if not experiment.facts.known:
+        yield (
+            f"the photos of {recipe.data.dataset} are not at hand: planned with the published "
+            "counts; give --data.root DIR to run"
+        )

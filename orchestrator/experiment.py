@@ -1,6 +1,7 @@
 """A recipe together with what is known of its data and weights: all that a plan needs."""
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from orchestrator.recipe import Recipe
@@ -32,6 +33,7 @@ class Experiment:
     index: Index | None = None
     auxiliary: Facts | None = None
     auxiliary_index: Index | None = None
+    weights_known: bool = True
 
 
 def load_experiment(recipe: Recipe, root: Path, *, must_exist: bool) -> Experiment:
@@ -53,7 +55,8 @@ def load_experiment(recipe: Recipe, root: Path, *, must_exist: bool) -> Experime
     weights_key = _weights_key(recipe, root, faults, must_exist=must_exist)
     if faults:
         raise DataError("\n".join(faults))
-    return Experiment(recipe, facts, weights_key, index, auxiliary, auxiliary_index)
+    known = recipe.model.weights in ("none", "torchvision") or Path(recipe.model.weights).is_file()
+    return Experiment(recipe, facts, weights_key, index, auxiliary, auxiliary_index, known)
 
 
 def _facts(
@@ -94,7 +97,7 @@ def _weights_key(recipe: Recipe, root: Path, faults: list[str], *, must_exist: b
     if model.weights == "none":
         return None
     if model.weights == "torchvision":
-        return key_of(["weights", model.name, "torchvision default"])
+        return key_of(["weights", model.name, "torchvision", version("torchvision")])
     path = Path(model.weights)
     if path.is_file():
         (digest,) = file_sums([path], root / "data" / "sums.json")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.plan import Plan, PlannedStage
-from trainables.fingerprint import key_of
+from trainables.fingerprint import evaluation_key, key_of
 from trainables.spec import StageSpec
 from trainables.store import Entry, Store
 
@@ -29,9 +29,9 @@ class Inventory:
     diverged: frozenset[str]
 
     @property
-    def done(self) -> int:
-        """Stages of the plan that the store holds."""
-        return sum(entry is not None for entry in self.entries.values())
+    def to_train(self) -> frozenset[str]:
+        """Missing stages without weights; the other missing ones only lack an evaluation."""
+        return frozenset(key for key in self.missing if self.entries[key] is None)
 
 
 def take_inventory(plan: Plan, store: Store) -> Inventory:
@@ -64,27 +64,31 @@ def metrics_of(
     entry: Entry, stage_key: str, view_key: str, store: Store
 ) -> dict[str, int | str] | None:
     """Sums of a stage's evaluation on a view: `correct` and `seen`, or None when not evaluated."""
-    found = entry.json("metrics.json").get(view_key)
-    if found is not None:
-        return found
-    later = store.find(key_of(["evaluation", stage_key, view_key]))
-    return None if later is None else later.json("metrics.json").get(view_key)
+    for there in (entry, store.find(evaluation_key(stage_key, view_key))):
+        if there is None or there.damaged(("metrics.json",)):
+            continue
+        found = there.json("metrics.json").get(view_key)
+        if found is not None:
+            return found
+    return None
 
 
 def damaged_records(plan: Plan, store: Store) -> Iterator[Entry]:
     """Entries of a plan whose record, metrics or predictions have changed since their commit."""
-    for key in plan.stages:
-        entry = store.find(key)
-        if entry is None:
-            continue
+    keys = [
+        key
+        for stage in plan.stages.values()
+        for key in (stage.key, *(evaluation_key(stage.key, key_of(v)) for v in stage.evaluations))
+    ]
+    for entry in filter(None, map(store.find, keys)):
         small = tuple(name for name in entry.files if name != "weights.safetensors")
         if entry.damaged(small):
             yield entry
 
 
 def damaged_parents(plan: Plan, inventory: Inventory) -> Iterator[Entry]:
-    """Entries that a missing stage starts from and whose bytes have changed."""
-    needed = {p for key in inventory.missing for p in plan.stages[key].parents}
+    """Entries that a missing stage starts from, or is evaluated with, whose bytes have changed."""
+    needed = {p for key in inventory.missing for p in (key, *plan.stages[key].parents)}
     for key in needed:
         entry = inventory.entries[key]
         if entry is not None and entry.damaged():
@@ -119,11 +123,13 @@ class Speeds:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps(self._known, indent=1))
 
-    def seconds(self, stage: PlannedStage, n_evaluate: int, device: str) -> float:
-        """Expected seconds of a stage in one slot, evaluation included."""
+    def seconds(
+        self, stage: PlannedStage, n_evaluate: int, device: str, *, trained: bool = False
+    ) -> float:
+        """Expected seconds of a stage in one slot; one that is trained already is evaluated."""
         rate, _ = self.of(stage.spec, device)
         evaluated = n_evaluate * len(stage.evaluations) / EVALUATION_SPEEDUP
-        return (stage.images + evaluated) / rate
+        return (evaluated if trained else stage.images + evaluated) / rate
 
 
 def _kind(spec: StageSpec, device: str) -> str:

@@ -4,25 +4,20 @@ import json
 import logging
 import math
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from orchestrator.cluster import Machine
+from orchestrator.control import Stop
 from orchestrator.events import EventLog
 from orchestrator.inventory import Inventory
 from orchestrator.plan import Plan
 from orchestrator.schedule import Schedule
 from trainables.stage_run import StageJob, StageRun
 from trainables.store import Store
-
-GRACE_S = 20.0
 
 
 @dataclass
@@ -35,46 +30,13 @@ class Progress:
     first_start: float | None = None
     last_end: float | None = None
     slots: int = 1
+    to_train: frozenset[str] = frozenset()
 
     @property
     def trained(self) -> list[str]:
-        """Keys of stages that ended done in this run."""
-        return [key for key, status in self.statuses.items() if status == "done"]
-
-
-class Stop:
-    """A request to stop: seen by the driver as an event, by every stage as a file."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.event = threading.Event()
-        self.signal: int | None = None
-        file.unlink(missing_ok=True)
-
-    def request(self, number: int) -> None:
-        """Ask everything to end in order; a second request ends the process at once."""
-        if self.event.is_set():
-            os._exit(128 + number)
-        self.signal = number
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.touch()
-        self.event.set()
-
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Our own handlers while a run goes on; Tune's would end it with status 0."""
-
-        def handle(number: int, _frame: FrameType | None) -> None:
-            self.request(number)
-
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, handle) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            self.file.unlink(missing_ok=True)
+        """Keys of stages that were trained to their end in this run."""
+        done = (key for key, status in self.statuses.items() if status == "done")
+        return [key for key in done if key in self.to_train]
 
 
 class Launch:
@@ -95,9 +57,10 @@ class Launch:
         self._log = log
         self._command = command
         self.stop = stop
+        self.folder = stop.file.parent
         self.missing = inventory.missing
         self.store = Store(machine.root / "store")
-        self.progress = Progress()
+        self.progress = Progress(to_train=inventory.to_train)
         self._statuses: dict[str, dict[str, Any]] = {}
         seconds = {key: seconds_of(key) for key in plan.stages}
         self.schedule = Schedule(plan, set(inventory.missing), seconds)
@@ -146,19 +109,30 @@ class Launch:
         if result["status"] != "running":
             self._statuses[key] = result
 
-    def ended(self, key: str, trial_id: str | None = None) -> None:
-        """A stage's process is through with it: committed, or not."""
+    def ended(
+        self, key: str, trial_id: str | None = None, seconds: dict[str, float] | None = None
+    ) -> None:
+        """A stage's process is through with it: committed, or not.
+
+        Args:
+            key: of the stage.
+            trial_id: of Tune.
+            seconds: by kind of work, the commit included; None takes those last reported.
+        """
         result = self._statuses.pop(key, {"status": "failed", "reason": "its process died"})
         entry = self.store.find(key)
         status = result["status"]
-        if status == "done" and (entry is None or entry.kind != "stage"):
+        committed = entry is not None and entry.kind == "stage"
+        if status == "done" and not committed:
             status, result["reason"] = "failed", "it was not committed to the store"
+        if status in ("failed", "stopped") and committed:
+            status = "done"  # another driver of the same store was faster
         self.progress.statuses[key] = status
         self.progress.last_end = time.time()
         if result.get("reason"):
             self.progress.reasons[key] = result["reason"]
-        for kind, seconds in result.get("seconds", {}).items():
-            self.progress.seconds[kind] = self.progress.seconds.get(kind, 0.0) + seconds
+        for kind, spent in (seconds or result.get("seconds", {})).items():
+            self.progress.seconds[kind] = self.progress.seconds.get(kind, 0.0) + spent
         extra = {k: v for k, v in result.items() if k.startswith("accuracy_")}
         self._log.write(
             "stage_end",
@@ -167,6 +141,7 @@ class Launch:
             reason=result.get("reason"),
             trial_id=trial_id,
             folder=entry.folder.name if entry else None,
+            epochs=entry.jsonl("epochs.jsonl") if entry else [],
             **extra,
         )
         if status != "stopped":
@@ -193,7 +168,7 @@ def run_inline(launch: Launch) -> None:
             if result["status"] != "running":
                 break
         run.commit()
-        launch.ended(key)
+        launch.ended(key, seconds=run.seconds)
 
 
 def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: int) -> None:
@@ -215,6 +190,8 @@ def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: 
     from orchestrator.searcher import EventCallback, StageSearcher, TransitionScheduler
     from trainables.trainable import StageTrainable
 
+    trials = launch.folder.absolute() / "tune"
+
     def config_of(key: str) -> dict[str, Any]:
         folder = launch.parent_folder(key)
         launch.started(key)
@@ -224,7 +201,10 @@ def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: 
             "parent_folder": None if folder is None else str(folder),
         }
 
-    searcher = StageSearcher(launch.schedule, config_of, launch.ended, launch.stop.event)
+    def ended(key: str, trial_id: str) -> None:
+        launch.ended(key, trial_id, saved_seconds(trials / trial_id))
+
+    searcher = StageSearcher(launch.schedule, config_of, ended, launch.stop.event)
     resources = {"cpu": cpus_per_stage, "gpu": gpus_per_stage}
     tuner = Tuner(
         tune.with_resources(StageTrainable, resources),
@@ -238,8 +218,8 @@ def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: 
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=RunConfig(
-            name="tune",
-            storage_path=str(launch.stop.file.parent.absolute()),
+            name=trials.name,
+            storage_path=str(trials.parent),
             verbose=0,
             callbacks=[EventCallback(launch.reported)],
             failure_config=FailureConfig(max_failures=3),
@@ -247,6 +227,14 @@ def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: 
         ),
     )
     tuner.fit()
+
+
+def saved_seconds(trial: Path) -> dict[str, float] | None:
+    """A stage's seconds by kind of work, as its trial left them when Tune saved it."""
+    try:
+        return json.loads((trial / "checkpoint_000000" / "address.json").read_text())["seconds"]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def write_plan(file: Path, plan: Plan) -> None:

@@ -1,5 +1,6 @@
 """`f2c gc`: what lies under the root that no stage needs. Lists; deletes only when told to."""
 
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ def collect(arguments: Sequence[str], console: Console) -> int:
     word = "deleted" if delete else "could go"
     console.print(f"{len(found)} leftovers, {total / 1e6:.1f} MB {word}")
     if found and not delete:
-        console.print(f"next  {program()} gc --root {root} --delete")
+        console.print(f"next  {program()} gc --root {shlex.quote(str(root))} --delete")
     return 0
 
 

@@ -8,12 +8,15 @@ from orchestrator.cells import cells_of, drafts_of
 from orchestrator.experiment import Experiment, Facts
 from orchestrator.recipe import Recipe
 from trainables.budget import image_passes
+from trainables.errors import ConfigError
 from trainables.fingerprint import RECIPE_VERSION, key_of
 from trainables.index import evaluation_split
 from trainables.spec import (
+    AugmentSpec,
     Cell,
     DataSpec,
     ModelSpec,
+    ObjectiveSpec,
     StageDraft,
     StageSpec,
     SubsetSpec,
@@ -109,8 +112,9 @@ class _Builder:
             parent = stage.key
         name = self._prefix + cell.name
         self._plan.cells[name] = (cell, parent or "")
-        for stage in stages:
-            self._plan.users.setdefault(stage.key, []).append(name)
+        root = [] if stages[0].spec.parent not in self._plan.stages else [stages[0].spec.parent]
+        for key in (*root, *(stage.key for stage in stages)):
+            self._plan.users.setdefault(key, []).append(name)
         self._plan.unshared_stages += len(stages)
         self._plan.unshared_images += sum(stage.images for stage in stages)
 
@@ -198,8 +202,8 @@ class _Builder:
             n_classes=facts.n_classes,
             model=_identity_of(recipe.model),
             head="fresh" if fresh else "kept",
-            objective=draft.objective or recipe.objective,
-            augment=(draft.augment or recipe.augment).model_copy(update={"crop_px": data.crop_px}),
+            objective=_objective(recipe, draft),
+            augment=draft.augment or _augment(recipe, data),
             training=_training(recipe, draft, facts.n_train, fresh=fresh),
             seed=seed,
             parent=parent,
@@ -208,9 +212,36 @@ class _Builder:
         )
 
 
+def _augment(recipe: Recipe, data: DataSpec) -> AugmentSpec:
+    chosen = recipe.augment
+    return AugmentSpec(
+        mirror=chosen.mirror,
+        crop_px=data.crop_px,
+        random_resolution_px=chosen.random_resolution_px,
+    )
+
+
+def _objective(recipe: Recipe, draft: StageDraft) -> ObjectiveSpec:
+    """The draft's or the recipe's loss.
+
+    Raises:
+        ConfigError: when it distils without a teacher, or has a teacher that it does not use.
+    """
+    objective = draft.objective or recipe.objective
+    if (objective.kind == "distill") != (draft.teacher is not None):
+        raise ConfigError(
+            "objective.kind: distill goes with a stage that has a teacher, and only with one"
+        )
+    return objective
+
+
 def _identity_of(model: ModelSpec) -> ModelSpec:
     """Where the weights lie is no identity: their content is the parent's key."""
-    return model.model_copy(update={"weights": "none" if model.weights == "none" else "given"})
+    convention = model.normalisation
+    if convention == "auto":
+        convention = "caffe" if model.name == "alexnet" else "imagenet"
+    weights = "none" if model.weights == "none" else "given"
+    return model.model_copy(update={"weights": weights, "normalisation": convention})
 
 
 def _subset(recipe: Recipe, draft: StageDraft, seed: int) -> SubsetSpec:

@@ -13,7 +13,6 @@ from pydantic import Field, ValidationError, model_validator
 
 from trainables.errors import ConfigError
 from trainables.spec import (
-    AugmentSpec,
     DataSpec,
     ModelSpec,
     ObjectiveSpec,
@@ -53,10 +52,17 @@ class SubsetRecipe(Spec):
     relation: Literal["same", "independent", "disjoint"] = "same"
 
 
+class AugmentRecipe(Spec):
+    """Random changes of training images; the crop is `data.crop_px`, the same as in the test."""
+
+    mirror: bool = True
+    random_resolution_px: tuple[int, int] | None = None
+
+
 class SequenceStage(Spec):
     """A stage of a strategy that a recipe spells out: views, and whose images it takes."""
 
-    views: tuple[Literal["high", "low", "sr"], ...]
+    views: tuple[Literal["high", "low"], ...] = Field(min_length=1, max_length=2)
     images: Literal["high", "low"]
     resolution_px: int | None = Field(default=None, ge=2)
 
@@ -89,7 +95,7 @@ class Recipe(Spec):
     data: DataSpec = DataSpec()
     auxiliary: DataSpec | None = None
     model: ModelSpec = ModelSpec()
-    augment: AugmentSpec = AugmentSpec()
+    augment: AugmentRecipe = AugmentRecipe()
     objective: ObjectiveSpec = ObjectiveSpec()
     train: TrainRecipe = TrainRecipe()
     subset: SubsetRecipe = SubsetRecipe()
@@ -109,6 +115,18 @@ class Recipe(Spec):
             raise ValueError(f"data.crop_px ({self.data.crop_px}) is above the canvas")
         if self.train.epochs is None and (self.train.steps is None or self.train.budget == "steps"):
             raise ValueError("train needs epochs, or steps in their place")
+        least_px, most_px = self.augment.random_resolution_px or (1, canvas_px)
+        if not 1 <= least_px <= most_px <= canvas_px:
+            raise ValueError(
+                f"augment.random_resolution_px ({least_px}, {most_px}) must rise and end at the "
+                f"canvas ({canvas_px}) or below"
+            )
+        if self.train.later_head == "fresh" and self.train.later != LaterSpec():
+            raise ValueError(
+                "train.later is for stages that keep their head; drop it or later_head"
+            )
+        if self.train.steps is not None and self.train.later.epochs is not None:
+            raise ValueError("train.later.epochs has no effect beside train.steps; drop one")
         if self.data.resolution_of == "crop" and self.data.crop_px is None:
             raise ValueError("data.resolution_of: crop needs data.crop_px")
         return self

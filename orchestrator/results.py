@@ -73,11 +73,10 @@ def outcome(stage: PlannedStage, store: Store) -> dict[str, Any]:
         if metrics is None:
             return {"status": "missing"}
         found[f"accuracy_{view.form}"] = int(metrics["correct"]) / int(metrics["seen"])
-    record = entry.json("stage.json")
     return found | {
         "status": "done",
-        "trial_id": record.get("trial_id"),
-        "train_s": record["seconds"]["train"],
+        "trial_id": entry.json("stage.json").get("trial_id"),
+        "train_s": sum(epoch["seconds"] for epoch in entry.jsonl("epochs.jsonl")),
     }
 
 

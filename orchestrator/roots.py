@@ -20,8 +20,13 @@ def import_weights(experiment: Experiment, store: Store) -> None:
         DataError: when the file is damaged, not a state dict, or a pickle.
     """
     key, model = experiment.weights_key, experiment.recipe.model
-    if key is None or store.find(key) is not None:
+    if key is None:
         return
+    there = store.find(key)
+    if there is not None and not there.damaged():
+        return
+    if there is not None:
+        store.quarantine(there)
     given = model.weights == "torchvision"
     tensors = torchvision_weights(model.name) if given else read_weights(Path(model.weights))
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -41,9 +46,10 @@ def check_model_fits(recipe: Recipe) -> None:
     """
     check_name(recipe.model.name)
     wanted = input_px_of(recipe.model.name)
-    given = recipe.data.crop_px or recipe.data.canvas_px
-    if wanted is not None and given != wanted:
-        raise ConfigError(
-            f"{recipe.model.name} takes {wanted} px photos; data.canvas_px (or data.crop_px) is "
-            f"{given}; give --data.canvas-px {wanted}"
-        )
+    for name, data in (("data", recipe.data), ("auxiliary", recipe.auxiliary)):
+        given = wanted if data is None else data.crop_px or data.canvas_px
+        if wanted is not None and given != wanted:
+            raise ConfigError(
+                f"{recipe.model.name} takes {wanted} px photos; {name}.canvas_px (or "
+                f"{name}.crop_px) is {given}; give --{name}.canvas-px {wanted}"
+            )

@@ -1,15 +1,45 @@
-"""What a person reads in MLflow: names, notes and tags of runs."""
+"""Where MLflow is, and what a person reads in it: names, notes and tags of runs."""
 
 import getpass
+import os
 import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from orchestrator.experiment import Experiment
 from orchestrator.plan import Plan, PlannedStage
 from orchestrator.recipe import Recipe
+from trainables.errors import ConfigError
+from trainables.fingerprint import key_of
 
 MAX_TAG_LENGTH = 4000
+
+
+def tracking_uri(root: Path, given: str | None) -> str:
+    """The embedded sqlite under the root, or the address given.
+
+    Raises:
+        ConfigError: when the address carries a password; it would end up in logs.
+    """
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.absolute()}/mlflow.db"
+    if urlsplit(uri).password is not None:
+        raise ConfigError(
+            "--tracking-uri carries a password; set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD instead"
+        )
+    return uri
+
+
+def sweep_id(experiment: Experiment) -> str:
+    """Identity of a sweep: everything in the recipe that decides numbers."""
+    recipe = experiment.recipe
+    what = recipe.model_dump(mode="json", exclude={"description"})
+    for data in filter(None, (what["data"], what["auxiliary"])):
+        data.pop("root")
+    what["model"]["weights"] = experiment.weights_key
+    return key_of([what, experiment.facts.data_key])[:16]
 
 
 def run_name(cell: str) -> str:

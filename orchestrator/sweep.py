@@ -1,11 +1,10 @@
 """One `run` of a recipe, from its plan to finished stages."""
 
-import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import yaml
 from rich.console import Console
 
 from orchestrator.cluster import Machine, ray_session
+from orchestrator.control import Stop, only_one
 from orchestrator.display import Display
 from orchestrator.events import EventLog
 from orchestrator.experiment import Experiment
@@ -25,11 +25,12 @@ from orchestrator.inventory import (
     damaged_records,
     take_inventory,
 )
-from orchestrator.launch import Launch, Progress, Stop, run_inline, run_tune, write_plan
+from orchestrator.launch import Launch, Progress, run_inline, run_tune, write_plan
 from orchestrator.plan import Plan
-from orchestrator.preparing import prepare_with_bar
+from orchestrator.preparing import PreparationStoppedError, prepare_with_bar
 from orchestrator.results import cell_rows, outcome, write_results
-from orchestrator.tracking import Tracker, tracking_uri
+from orchestrator.run_tags import tracking_uri
+from orchestrator.tracking import Tracker
 from trainables.prepare import IN_PROCESS_PHOTOS
 from trainables.spec import DataSpec, ViewSpec
 from trainables.store import Entry, Store
@@ -76,6 +77,11 @@ class Sweep:
     def run(self) -> Outcome:
         """Prepare, train and evaluate what is missing; never trains what the store has."""
         uri = tracking_uri(self.machine.root, self.machine.tracking_uri)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with only_one(self.folder / ".lock"):
+            return self._run_alone(uri)
+
+    def _run_alone(self, uri: str) -> Outcome:
         self._write_recipe()
         write_plan(self.folder / "plan.json", self.plan)
         inventory = self._whole_inventory()
@@ -131,7 +137,6 @@ class Sweep:
         )
 
     def _write_recipe(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         dumped = self.experiment.recipe.model_dump(mode="json")
         text = yaml.safe_dump(dumped, sort_keys=False, allow_unicode=True)
         (self.folder / "recipe.yaml").write_text(text, encoding="utf-8")
@@ -152,7 +157,7 @@ class Sweep:
 
     def _adopt(self, inventory: Inventory, log: EventLog) -> None:
         for key, entry in inventory.entries.items():
-            if entry is not None and key not in inventory.missing:
+            if entry is not None:
                 log.write("adopted", key=key, **_adopted(entry, self.plan, key, self.store))
 
     def _execute(self, launch: Launch, display: Display) -> None:
@@ -162,17 +167,19 @@ class Sweep:
             background = stack.enter_context(ThreadPoolExecutor(1))
             early = all(len(index) < IN_PROCESS_PHOTOS for index, _, _ in views)
             preparing: Future[None] | None = None
+            stopped = launch.stop.event.is_set
             if early:
-                preparing = background.submit(self._prepare, views)
+                preparing = background.submit(self._prepare, views, stopped)
             by_ray = self.machine.executor == "ray"
             slots = stack.enter_context(ray_session(self.machine)) if by_ray else 1
+            launch.stop.install()
             self.seconds["ray start"] = time.perf_counter() - began
             if preparing is None:
-                self._prepare(views)
+                self._prepare(views, stopped)
             else:
                 preparing.result()
             launch.progress.slots = slots
-            if launch.stop.event.is_set():
+            if stopped():
                 return
             stack.enter_context(display)
             if by_ray:
@@ -195,10 +202,13 @@ class Sweep:
                 found.append((index, data, specs))
         return found
 
-    def _prepare(self, views: list[tuple[Any, DataSpec, list[ViewSpec]]]) -> None:
+    def _prepare(
+        self, views: list[tuple[Any, DataSpec, list[ViewSpec]]], stopped: Callable[[], bool]
+    ) -> None:
         began = time.perf_counter()
-        for index, data, specs in views:
-            prepare_with_bar(index, data, specs, self.data_root, self.console)
+        with suppress(PreparationStoppedError):
+            for index, data, specs in views:
+                prepare_with_bar(index, data, specs, self.data_root, self.console, stopped)
         self.seconds["preparation"] = time.perf_counter() - began
 
     def _statuses(self, inventory: Inventory, progress: Progress) -> dict[str, str]:
@@ -220,13 +230,11 @@ class Sweep:
 
 
 def _adopted(entry: Entry, plan: Plan, key: str, store: Store) -> dict[str, Any]:
-    lines = entry.path("epochs.jsonl").read_text().splitlines()
     found = outcome(plan.stages[key], store)
-    status = found.pop("status", "missing")
-    return {
+    kind = "diverged" if entry.kind == "diverged" else "done"
+    return found | {
         "name": plan.stages[key].name,
-        "status": status,
+        "status": kind,
         "folder": entry.folder.name,
-        "epochs": [json.loads(line) for line in lines],
-        **found,
+        "epochs": entry.jsonl("epochs.jsonl"),
     }

@@ -8,10 +8,10 @@ import math
 import os
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from orchestrator.events import Background, Event
 from orchestrator.experiment import Experiment
@@ -22,10 +22,9 @@ from orchestrator.run_tags import (
     source_tags,
     stage_run_name,
     stage_tags,
+    sweep_id,
 )
 from trainables.budget import budget_of
-from trainables.errors import ConfigError
-from trainables.fingerprint import key_of
 
 #: Points are sent at most this often per run, and at a stage's end.
 FLUSH_EVERY_S = 2.0
@@ -39,30 +38,6 @@ SQLITE = "sqlite:///"
 STATUS = {"done": "FINISHED", "stopped": "KILLED"}
 
 
-def tracking_uri(root: Path, given: str | None) -> str:
-    """The embedded sqlite under the root, or the address given.
-
-    Raises:
-        ConfigError: when the address carries a password; it would end up in logs.
-    """
-    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.absolute()}/mlflow.db"
-    if urlsplit(uri).password is not None:
-        raise ConfigError(
-            "--tracking-uri carries a password; set MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD instead"
-        )
-    return uri
-
-
-def sweep_id(experiment: Experiment) -> str:
-    """Identity of a sweep: everything in the recipe that decides numbers."""
-    recipe = experiment.recipe
-    what = recipe.model_dump(mode="json", exclude={"description"})
-    what["data"].pop("root")
-    what["model"]["weights"] = experiment.weights_key
-    return key_of([what, experiment.facts.data_key])[:16]
-
-
 def _create_whole(file: Path) -> None:
     """Create a database aside and move it into place: one killed while it is made stays broken."""
     from mlflow import MlflowClient
@@ -72,14 +47,16 @@ def _create_whole(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     MlflowClient(f"{SQLITE}{aside}").search_experiments(max_results=1)
-    aside.replace(file)
+    with suppress(FileExistsError):  # another driver was faster
+        os.link(aside, file)
+    aside.unlink()
 
 
 @dataclass
 class _Child:
     run_id: str
     offset: int
-    mirrored: int
+    mirrored: set[int]
     points: list[Any]
     params: list[Any]
     sent_at: float
@@ -207,10 +184,11 @@ class Tracker:
         run = self._known.get(key)
         if run is None:
             run = self._create_child(stage, cache)
-            mirrored, params = 0, self._params(stage)
+            mirrored, params = set(), self._params(stage)
         else:
             history = self._client.get_metric_history(run.info.run_id, "train/loss")
-            mirrored, params = max((point.step for point in history), default=0), []
+            mirrored = {point.step for point in history}
+            params = [] if run.data.params else self._params(stage)
             if run.info.status != "FINISHED":
                 attempt = int(run.data.tags.get("attempt", "1")) + 1
                 self._client.set_tag(run.info.run_id, "attempt", str(attempt))
@@ -242,9 +220,9 @@ class Tracker:
 
     def _add_epoch(self, child: _Child, record: dict[str, Any]) -> None:
         step = child.offset + record["epoch"]
-        if step <= child.mirrored:
+        if step in child.mirrored:
             return
-        child.mirrored = step
+        child.mirrored.add(step)
         values = {
             "train/loss": record["loss"],
             "train/accuracy": record["accuracy"],
@@ -269,10 +247,13 @@ class Tracker:
 
     def _end(self, event: Event) -> None:
         child = self._child(event["key"], cache="miss")
+        for record in event["epochs"]:
+            self._add_epoch(child, record)
+        last = max(child.mirrored, default=0)
         for form in ("high", "low"):
             if f"accuracy_{form}" in event:
                 value = {f"test/accuracy_{form}": event[f"accuracy_{form}"]}
-                child.points += self._metrics(value, child.mirrored)
+                child.points += self._metrics(value, last)
         tags = {"trial_id": str(event.get("trial_id")), "folder": str(event.get("folder"))}
         if event.get("reason"):
             tags["reason"] = str(event["reason"])[:MAX_TAG_LENGTH]
@@ -285,9 +266,9 @@ class Tracker:
         if known is not None and known.info.status == "FINISHED":
             return
         child = self._child(event["key"], cache="hit")
-        for record in event["epochs"]:
-            self._add_epoch(child, record)
-        elsewhere = self._search(f"tags.stage_key = '{event['key']}' and tags.cache = 'miss'")
+        everywhere = [found.experiment_id for found in self._client.search_experiments()]
+        condition = f"tags.stage_key = '{event['key']}' and tags.cache = 'miss'"
+        elsewhere = self._client.search_runs(everywhere, condition, max_results=1)
         if elsewhere and elsewhere[0].info.run_id != child.run_id:
             self._client.set_tag(child.run_id, "trained_in_run", elsewhere[0].info.run_id)
         self._end(event)

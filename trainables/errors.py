@@ -1,5 +1,8 @@
 """The two kinds of fault that a user can mend, each with its exit status."""
 
+import traceback
+from pathlib import Path
+
 
 class ConfigError(Exception):
     """The recipe, a flag or the machine asked for does not fit (exit status 2)."""
@@ -11,3 +14,9 @@ class DataError(Exception):
     """Photos, annotations or weights are missing, damaged or contradictory (exit status 65)."""
 
     exit_status = 65
+
+
+def describe(error: BaseException) -> str:
+    """The end of a traceback, in a few lines: where it happened and what it said."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"

@@ -48,6 +48,11 @@ def key_of(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def evaluation_key(stage_key: str, view_key: str) -> str:
+    """Key of a later evaluation of a finished stage on one more view."""
+    return key_of(["evaluation", stage_key, view_key])
+
+
 def seed_of(*parts: Any) -> int:
     """Return a 63-bit seed that depends on every part, equal on all machines."""
     return int(key_of(list(parts))[:16], 16) >> 1

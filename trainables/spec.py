@@ -90,12 +90,13 @@ class SubsetSpec(Spec):
 class ModelSpec(Spec):
     """A network by name, where its weights come from, and its input convention (A9, A15, A16).
 
-    `weights` is `none` (random), `torchvision` (its own download) or a file.
+    `weights` is `none` (random), `torchvision` (its own download) or a file. `normalisation: auto`
+    is Caffe's for Caffe's AlexNet, otherwise torchvision's.
     """
 
     name: str = "alexnet"
     weights: str = "none"
-    normalisation: Literal["imagenet", "caffe"] = "imagenet"
+    normalisation: Literal["auto", "imagenet", "caffe"] = "auto"
     dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
     head_init_std: float = Field(default=0.01, gt=0.0)
 

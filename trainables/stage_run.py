@@ -6,7 +6,6 @@ The Tune trainable and the inline executor both drive it: restore, advance epoch
 import dataclasses
 import json
 import time
-import traceback
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -17,9 +16,9 @@ from safetensors.torch import load_file
 
 from trainables.batches import Source, epoch_batches, open_source
 from trainables.budget import budget_of
-from trainables.errors import ConfigError
+from trainables.errors import ConfigError, describe
 from trainables.evaluate import Predictions, evaluate
-from trainables.fingerprint import key_of, seed_of
+from trainables.fingerprint import evaluation_key, key_of, seed_of
 from trainables.models import Network, build_model
 from trainables.models.weights import load_all, load_body
 from trainables.spec import Spec, StageSpec, ViewSpec
@@ -57,11 +56,6 @@ class StageJob(Spec):
     device: str = "cpu"
     stop_file: str | None = None
     record: dict[str, str] = {}
-
-
-def evaluation_key(stage_key: str, view: ViewSpec) -> str:
-    """Key of a later evaluation of a finished stage on one more view."""
-    return key_of(["evaluation", stage_key, view])
 
 
 class StageRun:
@@ -164,7 +158,7 @@ class StageRun:
             return self._result({"reason": self._reason})
         try:
             return self._advance()
-        except (FloatingPointError, ArithmeticError) as error:
+        except FloatingPointError as error:
             return self._end("diverged", str(error))
         except Exception as error:  # it would cost Tune its actor
             return self._end("failed", describe(error))
@@ -255,7 +249,7 @@ class StageRun:
         for view in self.job.evaluations:
             if key_of(view) in known:
                 continue
-            key = evaluation_key(self.job.key, view)
+            key = evaluation_key(self.job.key, key_of(view))
             name = f"{stage.folder.name}-on-{view_name(view)}"
             found = self._evaluated((view,))
             self.store.commit(key, name, "evaluation", lambda f, e=found: write_evaluations(f, e))
@@ -289,12 +283,6 @@ class StageRun:
         write_tensors(self._network.module.state_dict(), folder / WEIGHTS)
         write_tensors(momentum_of(self._network.module, self._optimizer), folder / MOMENTUM)
         (folder / "epochs.json").write_text(json.dumps(self.epochs))
-
-
-def describe(error: BaseException) -> str:
-    """The end of a traceback, in a few lines: where it happened and what it said."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
 
 
 def source_of(job: StageJob, view: ViewSpec) -> Source:

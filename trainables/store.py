@@ -56,6 +56,10 @@ class Entry:
         """A verified JSON file of the entry."""
         return json.loads(self.path(name).read_text())
 
+    def jsonl(self, name: str) -> list[Any]:
+        """A verified file of one JSON value a line."""
+        return [json.loads(line) for line in self.path(name).read_text().splitlines()]
+
 
 class Store:
     """All stages of all runs under one root (`<root>/store`)."""

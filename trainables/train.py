@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainables.budget import budget_of
+from trainables.budget import batches_per_epoch, budget_of
 from trainables.fingerprint import key_of, seed_of
 from trainables.models import Network
 from trainables.models.normalise import normalise
@@ -51,7 +51,7 @@ def make_optimizer(network: Network, spec: StageSpec) -> torch.optim.SGD:
     groups = []
     for name, parameter in network.module.named_parameters():
         bias = name.endswith("bias")
-        head = name.startswith(network.head + ".") and spec.head == "fresh"
+        head = name.startswith(network.head + ".")
         scale = (training.bias_lr_multiplier if bias else 1.0) * (
             training.head_lr_multiplier if head else 1.0
         )
@@ -159,10 +159,10 @@ def _teach(teacher: nn.Module, images_BCHW: Tensor, spec: StageSpec) -> Tensor:
 def diverged(epoch: Epoch, spec: StageSpec) -> bool:
     """Whether the stage has blown up: a non-finite loss, or far worse than guessing.
 
-    A fresh head and the first large rates may lose more than chance, ln(classes), for a while; the
-    second half of the budget may not.
+    A fresh head and the first large rates may lose more than chance, ln(classes), for a while; an
+    epoch in the second half of the budget may not. A teacher's term has no such bound.
     """
     if not math.isfinite(epoch.loss):
         return True
-    late = epoch.step > budget_of(spec)[1] / 2
-    return late and epoch.loss > math.log(spec.n_classes) + 1
+    late = epoch.step - batches_per_epoch(spec) >= budget_of(spec)[1] / 2
+    return late and spec.teacher is None and epoch.loss > math.log(spec.n_classes) + 1

@@ -1,6 +1,6 @@
 import pytest
 
-from orchestrator.cells import cells_of
+from orchestrator.cells import cells_of, drafts_of
 from trainables.errors import ConfigError
 
 
@@ -49,9 +49,19 @@ def test_impossible_cells_are_refused_with_the_arithmetic(experiment, cells, mes
         names(experiment(cells=cells))
 
 
-def test_a_strategy_spelt_out_in_the_recipe_runs_as_its_list_of_stages(experiment):
-    from orchestrator.cells import drafts_of
+def test_disjoint_subsets_that_must_overlap_are_refused(experiment):
+    with pytest.raises(ConfigError, match=r"leaves 2 cells .* h4-l5, h4-l6; leave"):
+        names(experiment(subset={"relation": "disjoint"}, cells={"high": [4], "low": [4, 5, 6]}))
 
+
+def test_controls_get_the_photos_that_their_updates_are_counted_by(experiment):
+    made = experiment(cells={"strategies": ["low_low", "high_high"]})
+    assert names(made) == ["low_low/h8-l8/s0", "high_high/h8-l8/s0"]
+    cells = cells_of(made.recipe, 80)
+    assert [len(drafts_of(made.recipe, cell)) for cell in cells] == [2, 2]
+
+
+def test_a_strategy_spelt_out_in_the_recipe_runs_as_its_list_of_stages(experiment):
     steps = [{"views": ["high"], "images": "high"}] + [
         {"views": ["low"], "images": "low", "resolution_px": px} for px in (100, 50)
     ]

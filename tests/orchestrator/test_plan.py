@@ -70,8 +70,9 @@ def test_high_and_low_subsets_are_the_same_images_unless_asked_otherwise(experim
     plan = plan_of(experiment())
     child = plan.stages[last(plan, "staged_hl/h5-l5/s0")].spec
     assert child.subset == plan.stages[child.parent].spec.subset
-    apart = plan_of(experiment(subset={"relation": "disjoint"}))
-    child = apart.stages[last(apart, "staged_hl/h5-l5/s0")].spec
+    cells = {"high": [4], "low": [4]}
+    apart = plan_of(experiment(subset={"relation": "disjoint"}, cells=cells))
+    child = apart.stages[last(apart, "staged_hl/h4-l4/s0")].spec
     assert (apart.stages[child.parent].spec.subset.side, child.subset.side) == ("front", "back")
 
 
@@ -84,7 +85,7 @@ def test_a_budget_of_steps_gives_every_stage_the_same_updates(experiment):
 def test_an_added_strategy_is_planned_like_the_shipped_ones(experiment, monkeypatch):
     monkeypatch.setitem(STRATEGIES, "mine", lambda cell: STRATEGIES["low_low"](cell)[:1])
     plan = plan_of(experiment(cells={"strategies": ["mine"]}))
-    assert list(plan.cells) == ["mine/h0-l8/s0"]
+    assert list(plan.cells) == ["mine/h8-l8/s0"]
     assert len(plan.stages) == 1
 
 

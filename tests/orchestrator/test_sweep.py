@@ -17,11 +17,12 @@ from rich.console import Console
 import analysis
 from orchestrator.cli import main
 from orchestrator.cluster import Machine
+from orchestrator.control import only_one
 from orchestrator.experiment import load_experiment
 from orchestrator.plan import make_plan
 from orchestrator.recipe import Recipe
 from orchestrator.sweep import Outcome, Sweep
-from trainables.store import Store
+from trainables.store import Store, read_entry
 
 CELLS, STAGES = 7, 9
 
@@ -128,25 +129,63 @@ def test_a_larger_grid_shares_what_the_smaller_one_has_trained(golden, tmp_path)
     assert all("train/loss" in run.data.metrics for run in hits)
 
 
-@pytest.mark.parametrize("file", ["metrics.json", "weights.safetensors"])
-def test_f05_f06_what_is_damaged_is_set_aside_and_made_anew(golden, tmp_path, file):
+@pytest.mark.parametrize(
+    ("stage", "file", "again"),
+    [
+        ("h8-s0", "metrics.json", {"h8-s0", "h8-l6-s0"}),
+        ("h8-s0", "weights.safetensors", {"h8-s0", "h8-l6-s0"}),
+        ("h8-l4-s0", "metrics.json", {"h8-l4-s0", "h8-l6-s0"}),
+    ],
+)
+def test_f05_f06_what_is_damaged_is_set_aside_and_made_anew(
+    golden, tmp_path, capsys, stage, file, again
+):
     root, _ = golden
     shutil.copytree(root / "store", tmp_path / "store")
-    fields = small() | {"cells": {"high": [8], "low": [4, 6]}}
-    (folder,) = (tmp_path / "store").glob("synthetic-tiny-h8-s0-*")
+    (folder,) = (tmp_path / "store").glob(f"synthetic-tiny-{stage}-*")
     content = bytearray((folder / file).read_bytes())
-    content[-3] ^= 1
+    content[len(content) // 2] ^= 1
     (folder / file).write_bytes(content)
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(yaml.safe_dump(small() | {"cells": {"high": [8], "low": [4, 6]}}))
+    assert main(["run", str(recipe), "--root", str(tmp_path), "--executor", "inline"]) == 0
+    assert f"damaged: {folder.name} was set aside" in capsys.readouterr().out.replace("\n", " ")
+    trained = {event["key"] for event in events(tmp_path, "stage_end")}
+    names = {read_entry(p.parent).json("stage.json")["name"] for p in made(tmp_path, trained)}
+    assert names == {f"synthetic-tiny-{name}" for name in again}
+    assert weights(root).items() <= weights(tmp_path).items()
+
+
+def made(root: Path, keys: set[str]) -> list[Path]:
+    """Manifests of the entries with these keys."""
+    manifests = (root / "store").glob("*/manifest.json")
+    return [path for path in manifests if json.loads(path.read_text())["key"] in keys]
+
+
+def test_a_second_run_of_the_same_name_is_refused_while_one_goes_on(golden, tmp_path, capsys):
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(yaml.safe_dump(small()))
+    (tmp_path / "small").mkdir()
+    with only_one(tmp_path / "small" / ".lock"):
+        command = ["run", str(recipe), "--root", str(tmp_path), "--executor", "inline"]
+        assert main(command) == 2
+    assert f"in use by process {os.getpid()}" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_a_coarser_resolution_evaluates_finished_high_stages_without_training(golden, tmp_path):
+    root, _ = golden
+    shutil.copytree(root / "store", tmp_path / "store")
+    fields = small() | {"cells": {"strategies": ["high"]}, "table": "custom"}
+    fields["data"] = fields["data"] | {"resolution_px": 6}
     outcome = sweep(tmp_path, fields)
     assert outcome.exit_status == 0
-    assert sorted(outcome.plan.stages[key].name for key in outcome.progress.trained) == [
-        "synthetic-tiny-h8-l6-s0",
-        "synthetic-tiny-h8-s0",
+    assert outcome.progress.trained == []
+    assert weights(tmp_path) == weights(root)
+    again = sweep(tmp_path, fields)
+    assert again.progress.statuses == {}
+    assert [row["accuracy_low"] for row in again.rows] == [
+        row["accuracy_low"] for row in outcome.rows
     ]
-    assert [p.name[: len(folder.name)] for p in (tmp_path / "store/quarantine").iterdir()] == [
-        folder.name
-    ]
-    assert weights(root).items() <= weights(tmp_path).items()
 
 
 @pytest.mark.ray
@@ -235,7 +274,7 @@ def test_k01_k02_killed_and_started_again_it_ends_with_the_same_weights(
 @pytest.mark.ray
 @pytest.mark.parametrize(
     ("executor", "number", "status"),
-    [("ray", signal.SIGINT, 130), ("inline", signal.SIGTERM, 143)],
+    [("ray", signal.SIGTERM, 143), ("inline", signal.SIGINT, 130)],
 )
 def test_i01_i03_a_signal_stops_in_order_and_prints_how_to_resume(
     tmp_path, executor, number, status

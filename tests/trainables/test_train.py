@@ -34,7 +34,7 @@ def stage(head="fresh", **training):
         mixing="single",
         subset=SubsetSpec(seed=0, n_images=8),
         n_classes=2,
-        model=ModelSpec(),
+        model=ModelSpec(normalisation="imagenet"),
         head=head,
         objective=ObjectiveSpec(),
         augment=AugmentSpec(),
@@ -109,11 +109,12 @@ def test_the_caffe_solver_followed_by_hand_for_five_steps():
     assert torch.allclose(network.module.fc.bias, bias, rtol=1e-4, atol=1e-5)
 
 
-def test_a_kept_head_trains_at_the_common_rate():
-    scales = {
-        g["scale"] for g in make_optimizer(Network(Probe(), "fc"), stage("kept")).param_groups
-    }
-    assert scales == {1.0, 2.0}
+@pytest.mark.parametrize("head", ["fresh", "kept"])
+@pytest.mark.parametrize("multiplier", [1.0, 10.0])
+def test_the_head_trains_at_its_own_rate(head, multiplier):
+    spec = stage(head, head_lr_multiplier=multiplier)
+    groups = make_optimizer(Network(Probe(), "fc"), spec).param_groups
+    assert {group["scale"] for group in groups} == {multiplier, 2 * multiplier}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_distillation_adds_the_teachers_soft_targets():
 
 @pytest.mark.parametrize(
     ("loss", "step", "verdict"),
-    [(math.nan, 1, True), (math.inf, 1, True), (5.0, 1, False), (5.0, 6, True), (1.5, 6, False)],
+    [(math.nan, 2, True), (math.inf, 2, True), (5.0, 4, False), (5.0, 6, True), (1.5, 6, False)],
 )
 def test_n01_divergence_is_a_loss_that_is_not_finite_or_stays_far_above_chance(loss, step, verdict):
     assert diverged(Epoch(1, step, loss, 0.0, 0.1, 8, 1.0), stage()) is verdict

@@ -16,9 +16,26 @@ from trainables.spec import ModelSpec
 if TYPE_CHECKING:
     from torch import nn
 
-#: Networks under names of our own, with the photo size that they insist on.
-OWN_INPUT_PX = {"alexnet": 227, "alexnet_tv": None, "tiny": None}
 TIMM = "timm/"
+#: torchvision's AlexNet under a name that cannot be taken for Caffe's.
+ALEXNET_TV = "alexnet_tv"
+
+
+class Own(NamedTuple):
+    """A network of this program: its class, made with `n_classes`, and its classifier layer.
+
+    `input_px` is the one photo size that it takes; None where any will do.
+    """
+
+    path: str
+    head: str
+    input_px: int | None
+
+
+OWN: dict[str, Own] = {
+    "alexnet": Own("trainables.models.alexnet:AlexNet", "fc8", 227),
+    "tiny": Own("trainables.models.tiny:TinyNet", "head", None),
+}
 
 
 class Network(NamedTuple):
@@ -32,7 +49,7 @@ def names() -> list[str]:
     """All networks but timm's, by the names that `model.name` takes."""
     from trainables.models.catalogue import torchvision_names
 
-    return sorted({*OWN_INPUT_PX, *torchvision_names()})
+    return sorted({*OWN, *torchvision_names()})
 
 
 def check_name(name: str) -> None:
@@ -43,7 +60,7 @@ def check_name(name: str) -> None:
     """
     if name.startswith(TIMM):
         _check_timm_name(name)
-    elif name not in OWN_INPUT_PX and name not in (known := names()):
+    elif name not in OWN and name not in (known := names()):
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         listing = "from trainables.models import names; print(*names())"
@@ -66,8 +83,8 @@ def _check_timm_name(name: str) -> None:
 
 def input_px_of(name: str) -> int | None:
     """The one photo size that a network takes, in pixels; None where any size will do."""
-    if name in OWN_INPUT_PX:
-        return OWN_INPUT_PX[name]
+    if name in OWN:
+        return OWN[name].input_px
     if name.startswith(TIMM):
         from trainables.models.catalogue import timm_input_px
 

@@ -1,13 +1,12 @@
 """Builds the networks of the registry: our own, torchvision's, timm's. Each library on demand."""
 
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from trainables.errors import ConfigError
-from trainables.models import TIMM, Network
-from trainables.models.alexnet import AlexNet
-from trainables.models.tiny import TinyNet
+from trainables.models import ALEXNET_TV, OWN, TIMM, Network
 from trainables.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def torchvision_names() -> list[str]:
     """List torchvision's classification networks, under our names."""
     from torchvision import models
 
-    return ["alexnet_tv" if n == "alexnet" else n for n in models.list_models(module=models)]
+    return [ALEXNET_TV if n == "alexnet" else n for n in models.list_models(module=models)]
 
 
 def is_torchvision(name: str) -> bool:
@@ -60,17 +59,15 @@ def timm_input_px(name: str) -> int | None:
 
 
 def _blank(name: str, n_classes: int) -> Network:
-    if name == "alexnet":
-        return Network(AlexNet(n_classes), "fc8")
-    if name == "tiny":
-        return Network(TinyNet(n_classes), "head")
+    if name in OWN:
+        return Network(resolve_name(OWN[name].path)(n_classes), OWN[name].head)
     if name.startswith(TIMM):
         return _from_timm(name.removeprefix(TIMM), n_classes)
     return _from_torchvision(_torchvision_name(name), n_classes)
 
 
 def _torchvision_name(name: str) -> str:
-    return "alexnet" if name == "alexnet_tv" else name
+    return "alexnet" if name == ALEXNET_TV else name
 
 
 def _from_torchvision(name: str, n_classes: int) -> Network:

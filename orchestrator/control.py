@@ -1,0 +1,76 @@
+"""One run of a name at a time, and how it is asked to stop."""
+
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from trainables.errors import ConfigError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop:
+    """A request to stop: seen by the driver as an event, by every stage as a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.event = threading.Event()
+        self.signal: int | None = None
+        file.unlink(missing_ok=True)
+
+    def request(self, number: int) -> None:
+        """Ask everything to end in order; a second request ends the process at once."""
+        if self.event.is_set():
+            os._exit(128 + number)
+        self.signal = number
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.touch()
+        self.event.set()
+
+    def install(self) -> None:
+        """Take the signals; again after `ray.init`, which takes SIGTERM for itself."""
+
+        def handle(number: int, _frame: FrameType | None) -> None:
+            self.request(number)
+
+        for number in SIGNALS:
+            signal.signal(number, handle)
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Our own handlers while a run goes on; Tune's would end it with status 0."""
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        self.install()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self.file.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(file: Path) -> Iterator[None]:
+    """Hold a run's folder; the kernel lets go when the process ends, however it ends.
+
+    Raises:
+        ConfigError: when another run of the same name is going on.
+    """
+    with file.open("a+", encoding="utf-8") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            held.seek(0)
+            raise ConfigError(
+                f"{file.parent} is in use by process {held.read().strip() or 'unknown'}; wait for "
+                "it, stop it, or give this run another --name"
+            ) from None
+        held.truncate(0)
+        held.write(str(os.getpid()))
+        held.flush()
+        yield
