@@ -10,7 +10,7 @@ from ray import tune
 
 from trainables.stage_run import StageJob, StageRun
 
-
+#: Of stage processes; the driver keeps 0.
 NICENESS = 5
 
 
