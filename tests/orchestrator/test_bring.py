@@ -56,6 +56,6 @@ def test_bad_requests_say_what_to_do(flags, status, text, capsys, tmp_path):
 def test_the_views_of_a_recipe_are_made_once(tmp_path, capsys):
     command = ["prepare", "demo", "--root", str(tmp_path)]
     assert main(command) == 0
-    assert "880 photos ->" in capsys.readouterr().out
+    assert "960 photos ->" in capsys.readouterr().out
     assert main(command) == 0
     assert "photos ->" not in capsys.readouterr().out

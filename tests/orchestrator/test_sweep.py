@@ -317,7 +317,7 @@ def test_i01_i03_a_signal_stops_in_order_and_prints_how_to_resume(
         (["run", "demo", "--gpus-per-stage", "1"], 2, "--gpus-per-stage 0"),
         (["run", "demo", "--cpus-per-stage", "4000"], 2, "--cpus-per-stage"),
         (["run", "demo", "--data.resolution-px", "64"], 2, "data.resolution_px (64) is above"),
-        (["run", "demo", "--cells.step", "90"], 2, "there are 400"),
+        (["run", "demo", "--cells.step", "90"], 2, "there are 480"),
         (["run", "demo", "--cells.strategies", "hihg"], 2, "did you mean high"),
         (["run", "table2-cars"], 65, "weights/bvlc_alexnet.safetensors"),
         (["run", "demo", "--tracking-uri", "http://me:secret@host"], 2, "MLFLOW_TRACKING_PASSWORD"),
