@@ -64,13 +64,17 @@ def metrics_of(
     entry: Entry, stage_key: str, view_key: str, store: Store
 ) -> dict[str, int | str] | None:
     """Sums of a stage's evaluation on a view: `correct` and `seen`, or None when not evaluated."""
-    for there in (entry, store.find(evaluation_key(stage_key, view_key))):
-        if there is None or there.damaged(("metrics.json",)):
-            continue
-        found = there.json("metrics.json").get(view_key)
-        if found is not None:
-            return found
-    return None
+    found = _metrics_in(entry).get(view_key)
+    if found is None:
+        found = _metrics_in(store.find(evaluation_key(stage_key, view_key))).get(view_key)
+    return found
+
+
+def _metrics_in(entry: Entry | None) -> dict[str, dict[str, int | str]]:
+    """An entry's metrics; none where it is missing or damaged."""
+    if entry is None or entry.damaged(("metrics.json",)):
+        return {}
+    return entry.json("metrics.json")
 
 
 def damaged_records(plan: Plan, store: Store) -> Iterator[Entry]:

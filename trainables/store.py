@@ -20,6 +20,8 @@ from trainables.errors import DataError
 
 MANIFEST = "manifest.json"
 KEEP_PROGRESS = 2
+#: Folder times advance in ticks; a change within one may not show.
+CLOCK_TICK_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,14 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._by_suffix: dict[str, list[Path]] = {}
+        self._scanned_ns = -1
         self._scan()
 
     def _scan(self) -> None:
         self._by_suffix.clear()
         if not self.folder.is_dir():
             return
+        self._scanned_ns = self._changed_ns()
         for item in os.scandir(self.folder):
             if item.is_dir() and not item.name.startswith("."):
                 suffix = item.name.rsplit("-", 1)[-1]
@@ -89,7 +93,14 @@ class Store:
                 return None
         return None
 
+    def _changed_ns(self) -> int:
+        return self.folder.stat().st_mtime_ns if self.folder.is_dir() else -1
+
     def _refreshed(self, key: str) -> bool:
+        """Look again if another process may have committed since; whether that can help."""
+        changed_ns = self._changed_ns()
+        if changed_ns == self._scanned_ns and time.time_ns() - changed_ns > CLOCK_TICK_NS:
+            return False
         self._scan()
         return key[:8] in self._by_suffix
 
