@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -52,18 +53,5 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def small_recipe() -> dict:
-    """Fields of a recipe that trains in a second: 32 drawn photos, 9 stages of 2 epochs."""
-    return {
-        "name": "small",
-        "table": "table2",
-        "data": {
-            "dataset": "synthetic",
-            "canvas_px": 24,
-            "resolution_px": 12,
-            "synthetic": {"n_classes": 4, "n_train": 32, "n_test": 16, "image_px": 32},
-        },
-        "model": {"name": "tiny"},
-        "augment": {"mirror": True},
-        "train": {"epochs": 2, "batch_size": 8, "lr": 0.01, "schedule": "onecycle"},
-        "cells": {"high": [0, 4, 8], "low": [4, 8], "mixed": [8]},
-    }
+    """Fields of the recipe that the tests of whole stages and runs train."""
+    return yaml.safe_load((REPOSITORY / "tests" / "small.yaml").read_text())

@@ -167,6 +167,18 @@ def check_classes(index: Index, splits: Sequence[str] = ("train", "test")) -> No
     refuse(f"{index.dataset}: class table", faults, "add photos, or take the class out everywhere")
 
 
+def check_index(index: Index, where: Sequence[str] | None = None) -> None:
+    """Check paths, uniqueness, boxes and classes, in this order.
+
+    Raises:
+        DataError: with every fault of the first kind that has any.
+    """
+    check_paths(index, where)
+    check_unique(index, where)
+    check_boxes(index, where)
+    check_classes(index)
+
+
 def check_counts(index: Index, n_train: int, n_test: int) -> None:
     """Demand the published numbers of photos.
 

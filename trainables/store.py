@@ -192,8 +192,8 @@ def commit_folder(target: Path, key: str, kind: str, write: Callable[[Path], Non
         files = {path.name: _seal(path) for path in sorted(temporary.iterdir())}
         manifest = {"key": key, "kind": kind, "committed_at": time.time(), "files": files}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        _fsync(temporary / MANIFEST)
-        _fsync(temporary)
+        fsync(temporary / MANIFEST)
+        fsync(temporary)
         return _rename(temporary, target, Entry(target, key, kind, files))
     finally:
         if temporary.exists():
@@ -208,18 +208,19 @@ def _rename(temporary: Path, target: Path, entry: Entry) -> Entry:
         if there is None or there.key != entry.key:
             raise
         return there
-    _fsync(target.parent)
+    fsync(target.parent)
     return entry
 
 
 def _seal(path: Path) -> dict[str, Any]:
-    _fsync(path)
+    fsync(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"sha256": digest, "bytes": path.stat().st_size}
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Force a file, or a folder's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

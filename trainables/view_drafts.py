@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from trainables.fingerprint import key_of
 from trainables.index import Index
 from trainables.spec import ViewSpec
+from trainables.store import fsync
 from trainables.views import (
     IMAGES,
     LABELS,
@@ -99,12 +100,12 @@ class ViewDraft:
         (self._folder / ROWS).write_text(json.dumps({"rows": self._rows.tolist(), "paths": paths}))
         manifest = self._describe(n_clipped_boxes)
         (self._folder / MANIFEST).write_text(manifest.model_dump_json(indent=1))
-        _fsync(self._folder / MANIFEST)
-        _fsync(self._folder)
+        fsync(self._folder / MANIFEST)
+        fsync(self._folder)
         data_root = self._folder.parent
         target = view_folder(data_root, self._spec)
         _publish(self._folder, target, self._spec)
-        _fsync(data_root)
+        fsync(data_root)
         return target
 
     def _describe(self, n_clipped_boxes: int) -> Manifest:
@@ -156,7 +157,7 @@ def _disk_full(path: Path, need_bytes: int, free_bytes: int) -> OSError:
 
 
 def _seal(path: Path, *, checksum: bool) -> FileRecord:
-    _fsync(path)
+    fsync(path)
     return FileRecord(size_bytes=path.stat().st_size, sha256=sha256_of(path) if checksum else None)
 
 
@@ -170,11 +171,3 @@ def _publish(temporary: Path, target: Path, spec: ViewSpec) -> None:
             return
         target.rename(target.with_name(f".damaged-{target.name}-{uuid.uuid4().hex[:8]}"))
         temporary.rename(target)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

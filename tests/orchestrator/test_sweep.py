@@ -82,19 +82,7 @@ def golden(tmp_path_factory) -> tuple[Path, Outcome]:
 
 
 def small() -> dict:
-    return {
-        "name": "small",
-        "table": "table2",
-        "data": {
-            "dataset": "synthetic",
-            "canvas_px": 24,
-            "resolution_px": 12,
-            "synthetic": {"n_classes": 4, "n_train": 32, "n_test": 16, "image_px": 32},
-        },
-        "model": {"name": "tiny"},
-        "train": {"epochs": 2, "batch_size": 8, "lr": 0.01, "schedule": "onecycle"},
-        "cells": {"high": [0, 4, 8], "low": [4, 8], "mixed": [8]},
-    }
+    return yaml.safe_load((Path(__file__).parents[1] / "small.yaml").read_text())
 
 
 def test_every_cell_is_done_and_each_shared_stage_was_trained_once(golden):

@@ -79,10 +79,7 @@ def read_index(data: DataSpec) -> Index:
 
 
 def _check(index: Index, where: list[str]) -> None:
-    checks.check_paths(index, where)
-    checks.check_unique(index, where)
-    checks.check_boxes(index, where)
-    checks.check_classes(index)
+    checks.check_index(index, where)
     n_train, n_test, n_classes = COMPLETE
     if len(index.class_names) == n_classes and len(index) == n_train + n_test:
         checks.check_counts(index, n_train, n_test)
