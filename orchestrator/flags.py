@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from orchestrator.cluster import Machine, local_gpus
+from orchestrator.cluster import Machine, local_gpus, settled
 from orchestrator.recipe import Recipe, default_recipe, load_recipe
 from trainables.errors import ConfigError
 
@@ -52,6 +52,7 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
         recipe, machine = tyro.cli(
             both, args=list(flags), prog="f2c", config=(tyro.conf.AvoidSubcommands,)
         )
-        return Recipe.model_validate_json(recipe.model_dump_json()), machine
+        checked = Recipe.model_validate_json(recipe.model_dump_json())
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    return settled(checked, machine), machine

@@ -264,6 +264,8 @@ def _training(recipe: Recipe, draft: StageDraft, n_train: int, *, fresh: bool) -
         values["lr"] = later.lr or train.lr
         values["epochs"] = later.epochs or train.epochs
         values["head_lr_multiplier"] = later.head_lr_multiplier
+    if train.precision == "auto":  # no machine was asked
+        values["precision"] = TrainingSpec().precision
     images = n_train if train.budget == "steps" else draft.updates_of
     if train.steps is None and images is not None:
         values["steps"] = (values["epochs"] or 1) * -(-images // train.batch_size)

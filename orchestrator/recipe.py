@@ -37,7 +37,10 @@ class TrainRecipe(TrainingSpec):
     """Training of every stage, and what later stages change.
 
     `budget: steps` gives every stage the updates that `epochs` passes over all photos make (A5).
+    `precision: auto` is settled by the machine before anything is planned (`cluster.settled`).
     """
+
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     budget: Literal["epochs", "steps"] = "epochs"
     mixing: Literal["union", "balanced", "coin_flip"] = "union"
