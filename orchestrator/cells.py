@@ -1,7 +1,7 @@
 """Tables and grids -> cells. Pure."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from orchestrator.recipe import Recipe, sequence_drafts
 from trainables.errors import ConfigError
@@ -41,9 +41,23 @@ def images_at(recipe: Recipe, level: int, n_train: int) -> int:
 
 def drafts_of(recipe: Recipe, cell: Cell) -> tuple[StageDraft, ...]:
     """The stages of a cell by its strategy, shipped or spelt out in the recipe."""
-    if cell.strategy in recipe.sequences:
-        return sequence_drafts(recipe.sequences[cell.strategy], cell.n_high, cell.n_low)
-    return STRATEGIES[cell.strategy](cell)
+    variant = recipe.variants.get(cell.strategy)
+    strategy = cell.strategy if variant is None else variant.strategy
+    if strategy in recipe.sequences:
+        return sequence_drafts(recipe.sequences[strategy], cell.n_high, cell.n_low)
+    return STRATEGIES[strategy](cell)
+
+
+def uses_superres(recipe: Recipe) -> bool:
+    """Whether a strategy of the recipe trains or is tested on super-resolved photos."""
+    strategies = set(recipe.cells.strategies)
+    drafts = [draft for name in strategies for draft in drafts_of(recipe, _probe(name, 1, 1))]
+    return any("sr" in (*draft.views, draft.low_test) for draft in drafts)
+
+
+def _probe(strategy: str, n_high: int, n_low: int) -> Cell:
+    """A cell that is asked for its stages only."""
+    return Cell(strategy=strategy, n_high=n_high, n_low=n_low, high_level=1, low_level=1, seed=0)
 
 
 def _levels(recipe: Recipe) -> Iterator[tuple[str, int, int]]:
@@ -60,28 +74,17 @@ def _levels(recipe: Recipe) -> Iterator[tuple[str, int, int]]:
 def _full_levels(recipe: Recipe, strategy: str) -> tuple[int, int]:
     """All photos of each form that the strategy trains on or asks the number of, else none."""
     top = recipe.cells.top_level
-
-    def stages(n_high: int, n_low: int) -> tuple[StageDraft, ...]:
-        probe = Cell(
-            strategy=strategy, n_high=n_high, n_low=n_low, high_level=1, low_level=1, seed=0
-        )
-        return drafts_of(recipe, probe)
-
-    both = stages(1, 1)
+    both, more_high, more_low = (
+        drafts_of(recipe, _probe(strategy, *counts)) for counts in ((1, 1), (2, 1), (1, 2))
+    )
     forms = {form for draft in both for form in draft.views}
-    uses_high = "high" in forms or both != stages(2, 1)
-    uses_low = bool(forms - {"high"}) or both != stages(1, 2)
+    uses_high = "high" in forms or both != more_high
+    uses_low = bool(forms - {"high"}) or both != more_low
     return top * uses_high, top * uses_low
 
 
 def _check(recipe: Recipe, n_train: int) -> None:
-    known = [*STRATEGIES, *recipe.sequences]
-    faults = []
-    for strategy in recipe.cells.strategies:
-        if strategy not in known:
-            near = difflib.get_close_matches(strategy, known, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            faults.append(f"no strategy named {strategy}: {hint}known are {', '.join(known)}")
+    faults = list(_name_faults(recipe))
     cells = recipe.cells
     if not (cells.strategies or cells.mixed or (cells.high and cells.low)):
         faults.append("the recipe asks for no cells: give cells.high and cells.low, or strategies")
@@ -98,6 +101,24 @@ def _check(recipe: Recipe, n_train: int) -> None:
     faults += _overlaps(recipe, n_train)
     if faults:
         raise ConfigError("\n".join(faults))
+
+
+def _name_faults(recipe: Recipe) -> Iterator[str]:
+    """Names of strategies that are unknown, or given a second meaning."""
+    written = [*STRATEGIES, *recipe.sequences]
+    for name, variant in recipe.variants.items():
+        if name in written:
+            yield f"variants.{name}: there is a strategy of this name; call the variant otherwise"
+        yield from _unknown(variant.strategy, written)
+    for strategy in recipe.cells.strategies:
+        yield from _unknown(strategy, [*written, *recipe.variants])
+
+
+def _unknown(strategy: str, known: Sequence[str]) -> Iterator[str]:
+    if strategy not in known:
+        near = difflib.get_close_matches(strategy, known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        yield f"no strategy named {strategy}: {hint}known are {', '.join(known)}"
 
 
 def _overlaps(recipe: Recipe, n_train: int) -> list[str]:

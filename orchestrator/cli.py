@@ -70,7 +70,7 @@ def _fault(error: Exception, console: Console) -> int:
 
 def usage() -> str:
     """All verbs, one line each."""
-    from orchestrator.recipe import shipped
+    from orchestrator.recipe_files import shipped
 
     verbs = "\n".join(f"  f2c {text}" for text in VERBS.values())
     return (

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.recipe import Recipe
+from orchestrator.recipe import Recipe, TrainRecipe
 from trainables.errors import ConfigError
 
 #: As `/proc/cpuinfo` spells the instructions, on x86 and on Arm.
@@ -90,11 +90,18 @@ def settled(recipe: Recipe, machine: Machine) -> Recipe:
     Precision changes numbers, so it is part of what is computed; a recipe that names it computes
     the same on every machine.
     """
-    if recipe.train.precision != "auto":
-        return recipe
     precision = "bfloat16" if bfloat16_pays(machine) else "float32"
-    train = recipe.train.model_copy(update={"precision": precision})
-    return recipe.model_copy(update={"train": train})
+
+    def settle(train: TrainRecipe | None) -> TrainRecipe | None:
+        if train is None or train.precision != "auto":
+            return train
+        return train.model_copy(update={"precision": precision})
+
+    variants = {
+        name: variant.model_copy(update={"train": settle(variant.train)})
+        for name, variant in recipe.variants.items()
+    }
+    return recipe.model_copy(update={"train": settle(recipe.train), "variants": variants})
 
 
 def slots_of(machine: Machine, n_cpus: float, n_gpus: float) -> int:

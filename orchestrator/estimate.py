@@ -112,7 +112,9 @@ def plan_text(experiments: Sequence[Experiment], plan: Plan, machine: Machine) -
         f"{'recorded' if cost.recorded else 'guessed'} speeds), "
         f"{(cost.store_bytes + cost.views_bytes) / 1e6:,.0f} MB of disk",
     ]
-    lines += [f"      {note}" for experiment in experiments for note in notes(experiment)]
+    parts = (part for experiment in experiments for part in experiment.parts)
+    told = dict.fromkeys(note for part in parts for note in notes(part))
+    lines += [f"      {note}" for note in told]
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
 """A recipe together with what is known of its data and weights: all that a plan needs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from trainables.datasets import find_dataset, read_index
 from trainables.errors import DataError
 from trainables.fingerprint import key_of
 from trainables.index import Index, content_key, evaluation_split, file_sums
-from trainables.spec import DataSpec
+from trainables.spec import DataSpec, SuperresSpec
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,11 @@ class Facts:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What `plan` and `run` work from. `weights_key` is None for random weights."""
+    """What `plan` and `run` work from. `weights_key` is None for random weights.
+
+    `variants` are the experiments of the recipe's variants, on the same photos; `superres` is how
+    `sr` views are made, None where there are none.
+    """
 
     recipe: Recipe
     facts: Facts
@@ -34,6 +38,13 @@ class Experiment:
     auxiliary: Facts | None = None
     auxiliary_index: Index | None = None
     weights_known: bool = True
+    variants: dict[str, "Experiment"] = field(default_factory=dict)
+    superres: SuperresSpec | None = None
+
+    @property
+    def parts(self) -> tuple["Experiment", ...]:
+        """The experiment and its variants."""
+        return (self, *self.variants.values())
 
 
 def load_experiment(recipe: Recipe, root: Path, *, must_exist: bool) -> Experiment:
@@ -53,10 +64,33 @@ def load_experiment(recipe: Recipe, root: Path, *, must_exist: bool) -> Experime
     if recipe.auxiliary is not None:
         auxiliary, auxiliary_index = _facts(recipe.auxiliary, root, faults, must_exist=must_exist)
     weights_key = _weights_key(recipe, root, faults, must_exist=must_exist)
+    whole = Experiment(
+        recipe,
+        facts,
+        weights_key,
+        index,
+        auxiliary,
+        auxiliary_index,
+        weights_known=_weights_known(recipe),
+        superres=None,
+    )
+    variants = {
+        name: replace(
+            whole,
+            recipe=(part := recipe.of(name)),
+            weights_key=_weights_key(part, root, faults, must_exist=must_exist),
+            weights_known=_weights_known(part),
+        )
+        for name in recipe.variants
+    }
     if faults:
-        raise DataError("\n".join(faults))
-    known = recipe.model.weights in ("none", "torchvision") or Path(recipe.model.weights).is_file()
-    return Experiment(recipe, facts, weights_key, index, auxiliary, auxiliary_index, known)
+        raise DataError("\n".join(dict.fromkeys(faults)))
+    return replace(whole, variants=variants)
+
+
+def _weights_known(recipe: Recipe) -> bool:
+    weights = recipe.model.weights
+    return weights in ("none", "torchvision") or Path(weights).is_file()
 
 
 def _facts(

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from orchestrator.cluster import Machine, local_gpus, settled
-from orchestrator.recipe import Recipe, default_recipe, load_recipe
+from orchestrator.recipe import Recipe
+from orchestrator.recipe_files import default_recipe, load_recipe
 from trainables.errors import ConfigError
 
 

@@ -1,7 +1,7 @@
 """Cells -> the directed graph of their distinct stages. Pure: recipe and facts in, plan out."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.cells import cells_of, drafts_of
@@ -15,6 +15,7 @@ from trainables.spec import (
     AugmentSpec,
     Cell,
     DataSpec,
+    Form,
     ModelSpec,
     ObjectiveSpec,
     StageDraft,
@@ -43,10 +44,15 @@ class PlannedStage:
 
 @dataclass
 class Plan:
-    """Stages in an order in which parents come first; `cells` maps a cell's name to its last."""
+    """Stages in an order in which parents come first; `cells` maps a cell's name to its last.
+
+    `tests` maps it to the views that its last stage is tested on: `high`, `low` (or what takes
+    its place) and those that the recipe names.
+    """
 
     stages: dict[str, PlannedStage] = field(default_factory=dict)
     cells: dict[str, tuple[Cell, str]] = field(default_factory=dict)
+    tests: dict[str, dict[str, ViewSpec]] = field(default_factory=dict)
     users: dict[str, list[str]] = field(default_factory=dict)
     unshared_stages: int = 0
     unshared_images: int = 0
@@ -79,9 +85,10 @@ def make_plan(experiments: Iterable[Experiment]) -> Plan:
     plan, together = Plan(), list(experiments)
     for experiment in together:
         prefix = f"{experiment.recipe.name}:" if len(together) > 1 else ""
-        builder = _Builder(experiment, plan, prefix)
+        parts = {None: experiment, **experiment.variants}
+        builders = {name: _Builder(part, plan, prefix) for name, part in parts.items()}
         for cell in cells_of(experiment.recipe, experiment.facts.n_train):
-            builder.add(cell)
+            builders[cell.strategy if cell.strategy in parts else None].add(cell)
     return plan
 
 
@@ -93,18 +100,15 @@ class _Builder:
         self._experiment = experiment
         self._recipe = experiment.recipe
         self._plan = plan
-        data, facts = self._recipe.data, experiment.facts
-        self._evaluations = tuple(
-            view_spec(data, facts.data_key, form, evaluation_split(data))
-            for form in ("high", "low")
-        )
+        self._evaluations = tuple(self._tests("low").values())[:2]
         self._known: dict[tuple, PlannedStage] = {}
 
     def add(self, cell: Cell) -> None:
         stages: list[PlannedStage] = []
         chain = ""
         parent = self._root(cell.seed)
-        for draft in drafts_of(self._recipe, cell):
+        drafts = drafts_of(self._recipe, cell)
+        for draft in drafts:
             chain = f"{chain}-{token(cell, draft)}" if chain else token(cell, draft)
             teacher = None if draft.teacher is None else stages[draft.teacher].key
             stage = self._stage(cell, draft, parent, teacher, chain, first=not stages)
@@ -112,11 +116,38 @@ class _Builder:
             parent = stage.key
         name = self._prefix + cell.name
         self._plan.cells[name] = (cell, parent or "")
+        tests = self._tests(drafts[-1].low_test)
+        self._plan.tests[name] = tests
+        self._evaluate(stages[-1].key, tuple(tests.values()))
         root = [] if stages[0].spec.parent not in self._plan.stages else [stages[0].spec.parent]
         for key in (*root, *(stage.key for stage in stages)):
             self._plan.users.setdefault(key, []).append(name)
         self._plan.unshared_stages += len(stages)
         self._plan.unshared_images += sum(stage.images for stage in stages)
+
+    def _tests(self, low_test: Form) -> dict[str, ViewSpec]:
+        """The evaluation views: high, low in the form that reaches the network, the recipe's own.
+
+        A canvas of the low resolution shows low photos at their native size; there is no high test.
+        """
+        data, tests = self._recipe.data, {}
+        if data.canvas_px > data.resolution_px:
+            tests["high"] = self._test(data, "high")
+        tests["low"] = self._test(data, low_test)
+        for name, test in self._recipe.tests.items():
+            given = {k: v for k, v in test.model_dump().items() if v is not None}
+            tests[name] = self._test(data.model_copy(update=given), "low")
+        return tests
+
+    def _test(self, data: DataSpec, form: Form) -> ViewSpec:
+        facts, superres = self._experiment.facts, self._experiment.superres
+        return view_spec(data, facts.data_key, form, evaluation_split(data), superres=superres)
+
+    def _evaluate(self, key: str, views: tuple[ViewSpec, ...]) -> None:
+        """Have a planned stage evaluated on further views."""
+        stage = self._plan.stages[key]
+        merged = tuple(dict.fromkeys((*stage.evaluations, *views)))
+        self._plan.stages[key] = replace(stage, evaluations=merged)
 
     def _root(self, seed: int) -> str | None:
         """Imported weights, or the auxiliary stage trained from them (stage 1 of Figure 2)."""
@@ -165,18 +196,13 @@ class _Builder:
         self, spec: StageSpec, name: str, seed: int, evaluations: tuple[ViewSpec, ...]
     ) -> PlannedStage:
         key = key_of(spec)
-        there = self._plan.stages.get(key)
-        merged = (*there.evaluations, *evaluations) if there else evaluations
-        stage = PlannedStage(
-            key=key,
-            name=there.name if there else f"{name}-s{seed}",
-            spec=spec,
-            evaluations=tuple(dict.fromkeys(merged)),
-            images=image_passes(spec),
-            parents=tuple(k for k in (spec.parent, spec.teacher) if k in self._plan.stages),
-        )
-        self._plan.stages[key] = stage
-        return stage
+        if key not in self._plan.stages:
+            parents = tuple(k for k in (spec.parent, spec.teacher) if k in self._plan.stages)
+            self._plan.stages[key] = PlannedStage(
+                key, f"{name}-s{seed}", spec, (), image_passes(spec), parents
+            )
+        self._evaluate(key, evaluations)
+        return self._plan.stages[key]
 
     def _spec(
         self,
@@ -194,7 +220,14 @@ class _Builder:
         mixing = "paired" if teacher else recipe.train.mixing if len(draft.views) > 1 else "single"
         return StageSpec(
             views=tuple(
-                view_spec(data, facts.data_key, form, "train", draft.resolution_px)
+                view_spec(
+                    data,
+                    facts.data_key,
+                    form,
+                    "train",
+                    draft.resolution_px,
+                    self._experiment.superres,
+                )
                 for form in draft.views
             ),
             mixing=draft.mixing or mixing,
@@ -218,6 +251,7 @@ def _augment(recipe: Recipe, data: DataSpec) -> AugmentSpec:
         mirror=chosen.mirror,
         crop_px=data.crop_px,
         random_resolution_px=chosen.random_resolution_px,
+        shift_px=chosen.shift_px,
     )
 
 

@@ -1,28 +1,18 @@
-"""Recipes: YAML -> a checked, frozen `Recipe`. All faults are reported at once, with their line."""
+"""A recipe: an experiment by name, as a frozen model whose fields are checked together. Pure."""
 
-import difflib
-import json
-import os
-import re
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from trainables.errors import ConfigError
 from trainables.spec import (
     DataSpec,
+    Kernel,
     ModelSpec,
     ObjectiveSpec,
     Spec,
     StageDraft,
     TrainingSpec,
 )
-
-RECIPES = Path(__file__).parent / "recipes"
-MAX_RECIPE_BYTES = 1_000_000
 
 
 class LaterSpec(Spec):
@@ -60,6 +50,7 @@ class AugmentRecipe(Spec):
 
     mirror: bool = True
     random_resolution_px: tuple[int, int] | None = None
+    shift_px: int = Field(default=0, ge=0)
 
 
 class SequenceStage(Spec):
@@ -89,6 +80,28 @@ class CellsRecipe(Spec):
         return (*self.high, *self.low, *self.mixed)
 
 
+class VariantRecipe(Spec):
+    """A row of its own: a strategy with another network, training or canvas than the recipe's.
+
+    What is None comes from the recipe; what is given replaces it whole. A canvas of
+    `data.resolution_px` shows the network low photos at their native size, and only those.
+    """
+
+    strategy: str
+    model: ModelSpec | None = None
+    train: TrainRecipe | None = None
+    augment: AugmentRecipe | None = None
+    canvas_px: int | None = Field(default=None, ge=8)
+
+
+class LowTest(Spec):
+    """Test photos made low in another way than `data` says; None takes its."""
+
+    resolution_px: int | None = Field(default=None, ge=2)
+    kernel: Kernel | None = None
+    antialias: bool | None = None
+
+
 class Recipe(Spec):
     """An experiment by name: data, model, training, cells."""
 
@@ -104,6 +117,8 @@ class Recipe(Spec):
     subset: SubsetRecipe = SubsetRecipe()
     cells: CellsRecipe = CellsRecipe()
     sequences: dict[str, tuple[SequenceStage, ...]] = {}
+    variants: dict[str, VariantRecipe] = {}
+    tests: dict[str, LowTest] = {}
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
 
     @model_validator(mode="after")
@@ -134,152 +149,22 @@ class Recipe(Spec):
             raise ValueError("data.resolution_of: crop needs data.crop_px")
         return self
 
+    @model_validator(mode="after")
+    def _names_of_tests(self) -> "Recipe":
+        for name in sorted({"high", "low", "sr"} & set(self.tests)):
+            raise ValueError(f"tests.{name}: the test on {name} photos has this name already")
+        return self
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML by the rules of YAML 1.2: `1e-3` is a number, `no` and `08` are text."""
-
-    yaml_implicit_resolvers = {}
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), ["t", "f"])
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:null", re.compile(r"^(?:null|~|)$"), ["n", "~", ""]
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
-    list("-+.0123456789"),
-)
-
-
-def shipped() -> list[str]:
-    """Names of the recipes that come with the program."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
-
-
-def recipe_path(name: str) -> Path:
-    """A shipped recipe by name, or a YAML file by path.
-
-    Raises:
-        ConfigError: when it is neither.
-    """
-    if name in shipped():
-        return RECIPES / f"{name}.yaml"
-    path = Path(name)
-    if path.is_file():
-        return path
-    near = difflib.get_close_matches(name, shipped(), n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ConfigError(
-        f"no recipe named {name}: {hint}shipped are {', '.join(shipped())}; "
-        "or give the path of a YAML file"
-    )
-
-
-def load_recipe(name: str) -> Recipe:
-    """Read and check a recipe.
-
-    Raises:
-        ConfigError: with every fault, its line and what was perhaps meant.
-    """
-    path = recipe_path(name)
-    if path.stat().st_size > MAX_RECIPE_BYTES:
-        raise ConfigError(f"{path} is larger than {MAX_RECIPE_BYTES} bytes; is it a recipe?")
-    return parse_recipe(path.read_text(encoding="utf-8"), path.name)
-
-
-def parse_recipe(text: str, source: str) -> Recipe:
-    """Check the text of a recipe; `source` names it in messages."""
-    try:
-        node = yaml.compose(text, Loader=_Loader) or yaml.MappingNode("tag:yaml.org,2002:map", [])
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
-            raise ConfigError(f"{source}: aliases (*name) are not allowed in a recipe")
-        loader = _Loader("")
-        raw = loader.construct_document(node) if node is not None else {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not valid YAML: {error}") from None
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{source} cannot be read: {error}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{source} must be a mapping of fields, such as `name: my-run`")
-    lines: dict[tuple[str | int, ...], int] = {}
-    faults = _walk(node, (), lines)
-    try:
-        recipe = Recipe.model_validate_json(json.dumps(raw))
-        if not faults:
-            return recipe
-    except ValidationError as error:
-        faults += [(_line(lines, e["loc"]), _explain(e)) for e in error.errors()]
-    except (TypeError, ValueError) as error:
-        faults.append((1, str(error)))
-    shown = "\n".join(f"  {source}:{line}: {fault}" for line, fault in sorted(faults))
-    raise ConfigError(f"{len(faults)} fault{'s'[: len(faults) > 1]} in the recipe\n{shown}")
-
-
-def _walk(
-    node: yaml.Node, place: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]
-) -> list[tuple[int, str]]:
-    """Note the line of every field; return duplicated keys, which YAML would silently merge."""
-    faults = []
-    lines[place] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here = (*place, key.value)
-            if here in lines:
-                dotted = ".".join(map(str, here))
-                faults.append((key.start_mark.line + 1, f"{dotted}: given twice"))
-            faults += _walk(value, here, lines)
-            lines[here] = key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for number, value in enumerate(node.value):
-            faults += _walk(value, (*place, number), lines)
-    return faults
-
-
-def _line(lines: dict[tuple[str | int, ...], int], place: tuple[str | int, ...]) -> int:
-    while place and place not in lines:
-        place = place[:-1]
-    return lines.get(place, 1)
-
-
-def _explain(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"{place}: unknown field{_did_you_mean(error['loc'])}"
-    if error["type"] == "missing":
-        return f"{place}: missing"
-    given = error.get("input")
-    shown = "" if isinstance(given, dict) else f" (given: {given!r})"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{place}: {message}{shown}" if place else message
-
-
-def _did_you_mean(place: Sequence[str | int]) -> str:
-    fields = field_names(Recipe, [str(part) for part in place[:-1]])
-    near = difflib.get_close_matches(str(place[-1]), fields, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(fields)}"
-
-
-def field_names(model: type[Spec], place: Sequence[str]) -> list[str]:
-    """Fields that a recipe may set at a place such as ("train", "later")."""
-    for part in place:
-        field = model.model_fields.get(part)
-        if field is None:
-            return []
-        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        nested = [k for k in kinds if isinstance(k, type) and issubclass(k, Spec)]
-        if not nested:
-            return []
-        model = nested[0]
-    return list(model.model_fields)
-
-
-def default_recipe() -> str:
-    """What runs when no recipe is named: `F2C_RECIPE`, which cluster.yaml sets, else the demo."""
-    return os.environ.get("F2C_RECIPE", "demo")
+    def of(self, strategy: str) -> "Recipe":
+        """The recipe that a strategy is trained by: its variant's, else this one."""
+        variant = self.variants.get(strategy)
+        if variant is None:
+            return self
+        given = {name: getattr(variant, name) for name in ("model", "train", "augment")}
+        changes = {name: value for name, value in given.items() if value is not None}
+        if variant.canvas_px is not None:
+            changes["data"] = self.data.model_copy(update={"canvas_px": variant.canvas_px})
+        return self.model_copy(update=changes)
 
 
 def sequence_drafts(

@@ -1,6 +1,7 @@
-"""One row per cell, from the plan and the store: `results.parquet`."""
+"""From the plan and the store: `results.parquet`, a row a cell; `tests.parquet`, a row a test."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from orchestrator.experiment import Experiment
 from orchestrator.inventory import metrics_of
 from orchestrator.plan import Plan, PlannedStage
 from trainables.fingerprint import key_of
+from trainables.spec import ViewSpec
 from trainables.store import Store
 
 SCHEMA = pa.schema(
@@ -37,14 +39,31 @@ SCHEMA = pa.schema(
     ]
 )
 
+_CELL_COLUMNS = (
+    *("cell", "dataset", "model", "strategy", "n_high", "n_low", "high_level", "low_level"),
+    *("seed", "resolution_px", "canvas_px", "n_test", "stage_key"),
+)
+#: Of `tests.parquet`; `test_px` is the resolution of the test photos.
+TESTS_SCHEMA = pa.schema(
+    [SCHEMA.field(name) for name in _CELL_COLUMNS]
+    + [
+        pa.field("test", pa.string()),
+        pa.field("form", pa.string()),
+        pa.field("test_px", pa.int64()),
+        pa.field("kernel", pa.string()),
+        pa.field("antialias", pa.bool_()),
+        pa.field("accuracy", pa.float64()),
+    ]
+)
+
 
 def cell_rows(
     experiment: Experiment, plan: Plan, store: Store, statuses: dict[str, str]
 ) -> list[dict[str, Any]]:
     """The truth about every cell: from the store where it is done, else its status."""
-    recipe = experiment.recipe
     rows = []
     for name, (cell, key) in plan.cells.items():
+        recipe = experiment.recipe.of(cell.strategy)
         row = {
             "cell": name,
             "table": recipe.table,
@@ -56,23 +75,29 @@ def cell_rows(
             "stage_key": key,
             "n_test": experiment.facts.n_evaluate,
         } | cell.model_dump()
-        rows.append(row | outcome(plan.stages[key], store))
+        rows.append(row | outcome(plan.stages[key], plan.tests[name], store))
     return rows
 
 
-def outcome(stage: PlannedStage, store: Store) -> dict[str, Any]:
-    """Status, accuracies (fractions), trial and training seconds of a stage in the store."""
+def outcome(stage: PlannedStage, tests: dict[str, ViewSpec], store: Store) -> dict[str, Any]:
+    """Status, accuracies (fractions), trial and training seconds of a stage in the store.
+
+    Args:
+        stage: of the plan.
+        tests: views by the names that their accuracies get: `accuracy_NAME`.
+        store: that may have it.
+    """
     entry = store.find(stage.key)
     if entry is None:
         return {}
     if entry.kind == "diverged":
         return {"status": "diverged"}
     found: dict[str, Any] = {}
-    for view in stage.evaluations:
+    for name, view in tests.items():
         metrics = metrics_of(entry, stage.key, key_of(view), store)
         if metrics is None:
             return {"status": "missing"}
-        found[f"accuracy_{view.form}"] = int(metrics["correct"]) / int(metrics["seen"])
+        found[f"accuracy_{name}"] = int(metrics["correct"]) / int(metrics["seen"])
     return found | {
         "status": "done",
         "trial_id": entry.json("stage.json").get("trial_id"),
@@ -80,9 +105,27 @@ def outcome(stage: PlannedStage, store: Store) -> dict[str, Any]:
     }
 
 
-def write_results(file: Path, rows: list[dict[str, Any]]) -> None:
+def rows_of_tests(plan: Plan, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row per done cell and test photos: how these were made, and the accuracy on them."""
+    return [
+        {name: row[name] for name in _CELL_COLUMNS}
+        | {
+            "test": test,
+            "form": view.form,
+            "test_px": view.resolution_px or view.canvas_px,
+            "kernel": view.kernel,
+            "antialias": view.antialias,
+            "accuracy": row[f"accuracy_{test}"],
+        }
+        for row in rows
+        if row["status"] == "done"
+        for test, view in plan.tests[row["cell"]].items()
+    ]
+
+
+def write_results(file: Path, rows: list[dict[str, Any]], schema: pa.Schema = SCHEMA) -> None:
     """Write the rows, replacing an older file whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), temporary)
+    pq.write_table(pa.Table.from_pylist(rows, schema), temporary)
     temporary.replace(file)

@@ -14,11 +14,17 @@ from trainables.store import Store
 
 
 def import_weights(experiment: Experiment, store: Store) -> None:
-    """Commit the recipe's weights under their content's key; nothing to do for random ones.
+    """Commit the weights of a recipe and its variants under their content's keys.
 
     Raises:
-        DataError: when the file is damaged, not a state dict, or a pickle.
+        DataError: when a file is damaged, not a state dict, or a pickle.
     """
+    for part in experiment.parts:
+        _import_weights(part, store)
+
+
+def _import_weights(experiment: Experiment, store: Store) -> None:
+    """Nothing to do for random weights, and those that are there."""
     key, model = experiment.weights_key, experiment.recipe.model
     if key is None:
         return
@@ -44,6 +50,11 @@ def check_model_fits(recipe: Recipe) -> None:
     Raises:
         ConfigError: with what to change.
     """
+    for part in (recipe, *map(recipe.of, recipe.variants)):
+        _check_model_fits(part)
+
+
+def _check_model_fits(recipe: Recipe) -> None:
     check_name(recipe.model.name)
     wanted = input_px_of(recipe.model.name)
     for name, data in (("data", recipe.data), ("auxiliary", recipe.auxiliary)):

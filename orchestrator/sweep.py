@@ -28,13 +28,19 @@ from orchestrator.inventory import (
 from orchestrator.launch import Launch, Progress, run_inline, run_tune, write_plan
 from orchestrator.plan import Plan
 from orchestrator.preparing import PreparationStoppedError, prepare_with_bar
-from orchestrator.results import cell_rows, outcome, write_results
+from orchestrator.results import (
+    TESTS_SCHEMA,
+    cell_rows,
+    outcome,
+    rows_of_tests,
+    write_results,
+)
 from orchestrator.run_tags import tracking_uri
 from orchestrator.tracking import Tracker
 from trainables.prepare import IN_PROCESS_PHOTOS
 from trainables.spec import DataSpec, ViewSpec
 from trainables.store import Entry, Store
-from trainables.views import is_prepared
+from trainables.views import is_prepared, names_of_tests
 
 
 @dataclass
@@ -109,6 +115,9 @@ class Sweep:
         statuses = self._statuses(inventory, progress)
         rows = cell_rows(self.experiment, self.plan, Store(self.store.folder), statuses)
         write_results(self.folder / "results.parquet", rows)
+        if self.experiment.recipe.tests:
+            tested = rows_of_tests(self.plan, rows)
+            write_results(self.folder / "tests.parquet", tested, TESTS_SCHEMA)
         return Outcome(
             self.experiment,
             self.plan,
@@ -230,7 +239,8 @@ class Sweep:
 
 
 def _adopted(entry: Entry, plan: Plan, key: str, store: Store) -> dict[str, Any]:
-    found = outcome(plan.stages[key], store)
+    stage = plan.stages[key]
+    found = outcome(stage, names_of_tests(stage.evaluations), store)
     kind = "diverged" if entry.kind == "diverged" else "done"
     return found | {
         "name": plan.stages[key].name,

@@ -250,10 +250,8 @@ class Tracker:
         for record in event["epochs"]:
             self._add_epoch(child, record)
         last = max(child.mirrored, default=0)
-        for form in ("high", "low"):
-            if f"accuracy_{form}" in event:
-                value = {f"test/accuracy_{form}": event[f"accuracy_{form}"]}
-                child.points += self._metrics(value, last)
+        tested = {f"test/{name}": v for name, v in event.items() if name.startswith("accuracy_")}
+        child.points += self._metrics(tested, last)
         tags = {"trial_id": str(event.get("trial_id")), "folder": str(event.get("folder"))}
         if event.get("reason"):
             tags["reason"] = str(event["reason"])[:MAX_TAG_LENGTH]

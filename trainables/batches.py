@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from trainables.degrade import enlarge
 from trainables.fingerprint import seed_of
@@ -71,9 +72,9 @@ def epoch_batches(
         views = range(len(sources)) if spec.mixing == "paired" else None
         draws = seed_of(seed, start)
         images = (
-            [_augment(sources[v].gather(row[batch]), spec.augment, draws) for v in views]
+            [augmented(sources[v].gather(row[batch]), spec.augment, draws) for v in views]
             if views
-            else [_augment(_gather(sources, which[batch], row[batch]), spec.augment, draws)]
+            else [augmented(_gather(sources, which[batch], row[batch]), spec.augment, draws)]
         )
         labels_B = sources[0].labels_N[torch.from_numpy(row[batch])]
         yield images, labels_B
@@ -108,11 +109,14 @@ def _gather(
     return together[torch.from_numpy(places).to(together.device)]
 
 
-def _augment(images_BCHW: Tensor, augment: AugmentSpec, seed: int) -> Tensor:
+def augmented(images_BCHW: Tensor, augment: AugmentSpec, seed: int) -> Tensor:
+    """Change a batch of training photos at random, by a seed; uint8 stays uint8."""
     generator = np.random.default_rng(seed)
     if augment.random_resolution_px is not None:
         low_px, high_px = augment.random_resolution_px
         images_BCHW = _blur(images_BCHW, int(generator.integers(low_px, high_px + 1)))
+    if augment.shift_px:
+        images_BCHW = _shift(images_BCHW, augment.shift_px, generator)
     if augment.crop_px is not None:
         images_BCHW = _random_crop(images_BCHW, augment.crop_px, generator)
     if augment.mirror:
@@ -126,6 +130,12 @@ def _blur(images_BCHW: Tensor, resolution_px: int) -> Tensor:
     canvas_px = images_BCHW.shape[-1]
     small = enlarge(images_BCHW, resolution_px, "bicubic", antialias=True)
     return enlarge(small, canvas_px, "bicubic", antialias=True)
+
+
+def _shift(images_BCHW: Tensor, shift_px: int, generator: np.random.Generator) -> Tensor:
+    side_px = images_BCHW.shape[-1]
+    bordered = pad(images_BCHW.float(), [shift_px] * 4, mode="replicate").to(torch.uint8)
+    return _random_crop(bordered, side_px, generator)
 
 
 def _random_crop(images_BCHW: Tensor, crop_px: int, generator: np.random.Generator) -> Tensor:

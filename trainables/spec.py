@@ -60,12 +60,25 @@ class DataSpec(Spec):
     synthetic: SyntheticSpec = SyntheticSpec()
 
 
+class SuperresSpec(Spec):
+    """How low photos are enlarged by a forest (3.5): its key, and the way to the canvas.
+
+    `x4` and `x2x2` enlarge by four and then to the canvas by the bicubic kernel; `direct` has a
+    forest of the very factor.
+    """
+
+    forest: str
+    way: Literal["x4", "x2x2", "direct"] = "x4"
+
+
 class ViewSpec(Spec):
     """One prepared form of a split; its key names the prepared pixels.
 
     `data_key` is the fingerprint of the index (files, labels, boxes, class table).
-    `resolution_px` is None for the high view.
+    `resolution_px` is None for the high view, `superres` for all but the `sr` view.
     """
+
+    ADDED_LATER = frozenset({"superres"})
 
     form: Form
     split: Split
@@ -77,6 +90,7 @@ class ViewSpec(Spec):
     degrade_from: Literal["object", "canvas"]
     box_margin_px: int
     jpeg_quality: int | None
+    superres: SuperresSpec | None = None
 
 
 class SubsetSpec(Spec):
@@ -108,11 +122,17 @@ class ModelSpec(Spec):
 
 
 class AugmentSpec(Spec):
-    """Random changes of training images: mirror, crop out of the canvas, random resolution."""
+    """Random changes of training images: mirror, shift, crop, random resolution.
+
+    A shift moves a photo by up to `shift_px` each way and repeats its border.
+    """
+
+    ADDED_LATER = frozenset({"shift_px"})
 
     mirror: bool = True
     crop_px: int | None = None
     random_resolution_px: tuple[int, int] | None = None
+    shift_px: int = Field(default=0, ge=0)
 
 
 class ObjectiveSpec(Spec):
@@ -189,7 +209,8 @@ class StageDraft(Spec):
 
     `views` are trained on together as `mixing` says. `updates_of` asks for as many updates as a
     stage of that many images makes. `teacher` is the position of an earlier stage in the strategy.
-    Fields left None come from the recipe.
+    `low_test` of the last stage says how low-res test photos reach the network: enlarged by the
+    bicubic kernel (`low`) or super-resolved (`sr`). Fields left None come from the recipe.
     """
 
     views: tuple[Form, ...]
@@ -200,3 +221,4 @@ class StageDraft(Spec):
     objective: ObjectiveSpec | None = None
     augment: AugmentSpec | None = None
     resolution_px: int | None = None
+    low_test: Literal["low", "sr"] = "low"

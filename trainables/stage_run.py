@@ -36,7 +36,7 @@ from trainables.stage_files import (
 from trainables.store import Entry, Store, read_entry
 from trainables.subset import subset_rows
 from trainables.train import Epoch, diverged, make_optimizer, train_stage
-from trainables.views import open_view, view_name
+from trainables.views import names_of_tests, open_view, view_name
 
 #: Epochs shorter than this share a progress checkpoint, so that saving never dominates training.
 PROGRESS_EVERY_S = 1.0
@@ -202,12 +202,12 @@ class StageRun:
         return self._result((record or {}) | {"reason": reason})
 
     def _result(self, record: dict[str, Any]) -> dict[str, Any]:
-        metrics = {
-            f"accuracy_{view.form}": self.predictions[key_of(view)].correct
-            / self.predictions[key_of(view)].seen
-            for view in self.job.evaluations
+        tested = {
+            name: self.predictions[key_of(view)]
+            for name, view in names_of_tests(self.job.evaluations).items()
             if key_of(view) in self.predictions
         }
+        metrics = {f"accuracy_{name}": p.correct / p.seen for name, p in tested.items()}
         renamed = {"seconds_epoch" if k == "seconds" else k: v for k, v in record.items()}
         account = {"seconds": dict(self.seconds), "started_at": self._started_at}
         return renamed | metrics | account | {"status": self.status}

@@ -8,6 +8,7 @@ Shape legend: N photos, H rows, W columns, C colour.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from trainables.errors import ConfigError, DataError
 from trainables.fingerprint import key_of
 from trainables.index import evaluation_split
-from trainables.spec import DataSpec, Form, Spec, Split, ViewSpec
+from trainables.spec import DataSpec, Form, Spec, Split, SuperresSpec, ViewSpec
 
 MANIFEST = "manifest.json"
 IMAGES = "images.npy"
@@ -89,7 +90,12 @@ def check_resolution(resolution_px: int, canvas_px: int) -> None:
 
 
 def view_spec(
-    data: DataSpec, data_key: str, form: Form, split: Split, resolution_px: int | None = None
+    data: DataSpec,
+    data_key: str,
+    form: Form,
+    split: Split,
+    resolution_px: int | None = None,
+    superres: SuperresSpec | None = None,
 ) -> ViewSpec:
     """The view of a split.
 
@@ -102,6 +108,7 @@ def view_spec(
         split: of the index.
         resolution_px: in place of `data.resolution_px`. Where `data.resolution_of` is `crop`, it
             is the resolution of the crop, and the whole canvas gets more in proportion (A11).
+        superres: of an `sr` view; not part of the others.
 
     Raises:
         ConfigError: when the resolution is above the canvas.
@@ -122,7 +129,22 @@ def view_spec(
         degrade_from="object" if high else data.degrade_from,
         box_margin_px=data.box_margin_px,
         jpeg_quality=None if high else data.jpeg_quality,
+        superres=superres if form == "sr" else None,
     )
+
+
+def names_of_tests(views: Iterable[ViewSpec]) -> dict[str, ViewSpec]:
+    """What accuracies on some views are called: by their form, further ones of it in full.
+
+    Returns:
+        `high`, `low`, `sr`, and for a second low view such as `low25px-nearest`.
+    """
+    named: dict[str, ViewSpec] = {}
+    for view in views:
+        plain = "" if view.antialias else "-plain"
+        full = f"{view.form}{view.resolution_px}px-{view.kernel}{plain}"
+        named[full if view.form in named else view.form] = view
+    return named
 
 
 def view_specs(data: DataSpec, data_key: str) -> dict[tuple[Form, Split], ViewSpec]:

@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 from orchestrator.plan import make_plan
+from trainables.spec import SuperresSpec
 from trainables.strategies import STRATEGIES
 
 
@@ -92,3 +95,43 @@ def test_an_added_strategy_is_planned_like_the_shipped_ones(experiment, monkeypa
 def test_names_tell_the_chain_and_the_seed(experiment):
     plan = plan_of(experiment(seeds=[4], data={"dataset": "cars"}, model={"name": "alexnet"}))
     assert plan.stages[last(plan, "staged_hl/h3-l5/s4")].name == "cars-alexnet-h3-l5-s4"
+
+
+LRCNN = {
+    "strategy": "low",
+    "canvas_px": 50,
+    "model": {"name": "tiny"},
+    "train": {"epochs": 7, "lr": 0.01},
+}
+
+
+def test_a_variant_is_a_row_with_its_own_network_training_and_canvas(experiment):
+    made = experiment(variants={"lrcnn": LRCNN}, cells={"strategies": ["low", "lrcnn"]})
+    whole = replace(made, variants={"lrcnn": replace(made, recipe=made.recipe.of("lrcnn"))})
+    plan = plan_of(whole)
+    low, lrcnn = (plan.stages[last(plan, f"{name}/h0-l8/s0")].spec for name in ("low", "lrcnn"))
+    assert (low.model.name, lrcnn.model.name) == ("alexnet", "tiny")
+    assert (lrcnn.training.epochs, lrcnn.training.lr) == (7, 0.01)
+    assert [view.canvas_px for view in (*low.views, *lrcnn.views)] == [227, 50]
+    assert list(plan.tests["low/h0-l8/s0"]) == ["high", "low"]
+    assert list(plan.tests["lrcnn/h0-l8/s0"]) == ["low"], "it sees low photos only"
+
+
+def test_super_resolution_changes_what_low_photos_are_tested_as(experiment):
+    rows = ["high", "high_sr", "sr_low", "staged_h_sr"]
+    made = experiment(cells={"strategies": rows})
+    plan = plan_of(replace(made, superres=SuperresSpec(forest="f" * 64)))
+    tested = {name: plan.tests[cell]["low"].form for cell in plan.cells for name in [cell[:-8]]}
+    assert list(tested.values()) == ["low", "sr", "sr", "sr"]
+    assert last(plan, "high/h8-l0/s0") == last(plan, "high_sr/h8-l0/s0"), "one stage, two tests"
+    assert len(plan.stages) == 3
+
+
+def test_named_tests_make_low_photos_in_other_ways(experiment):
+    tests = {"coarse": {"resolution_px": 25}, "blocks": {"kernel": "nearest", "antialias": False}}
+    plan = plan_of(experiment(tests=tests, cells={"strategies": ["high"]}))
+    views = plan.tests["high/h8-l0/s0"]
+    assert list(views) == ["high", "low", "coarse", "blocks"]
+    assert (views["coarse"].resolution_px, views["coarse"].kernel) == (25, "bicubic")
+    assert (views["blocks"].resolution_px, views["blocks"].kernel) == (50, "nearest")
+    assert set(plan.stages[last(plan, "high/h8-l0/s0")].evaluations) == set(views.values())

@@ -1,6 +1,6 @@
 import pytest
 
-from orchestrator.recipe import load_recipe, parse_recipe, recipe_path, shipped
+from orchestrator.recipe_files import load_recipe, parse_recipe, recipe_path, shipped
 from trainables.errors import ConfigError
 
 GOOD = "name: x\ncells: {strategies: [high]}\n"

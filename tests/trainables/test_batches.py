@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.batches import Source, centre_crop, epoch_batches
+from trainables.batches import Source, augmented, centre_crop, epoch_batches
 from trainables.budget import batches_per_epoch, budget_of, image_passes
 from trainables.spec import (
     AugmentSpec,
@@ -135,3 +135,15 @@ def test_budgets_in_epochs_and_steps_agree():
     assert budget_of(stage(epochs=None, steps=10)) == (3, 10)
     assert image_passes(stage()) == 2 * N
     assert image_passes(stage("union")) == 4 * N
+
+
+def test_a_shift_moves_photos_within_its_reach_and_repeats_their_border():
+    ramp = torch.arange(8, dtype=torch.uint8).repeat(20, 3, 8, 1)
+    moved = augmented(ramp, AugmentSpec(mirror=False, shift_px=2), seed=3)
+    columns = moved[:, 0, 4].long()
+    assert moved.shape == ramp.shape
+    offsets = {int(row[4]) - 4 for row in columns}
+    assert offsets == {-2, -1, 0, 1, 2}
+    for row in columns:
+        expected = (torch.arange(8) + row[4] - 4).clamp(0, 7)
+        assert torch.equal(row, expected)
