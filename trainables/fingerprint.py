@@ -20,15 +20,15 @@ def canonical(value: Any) -> Any:
     """Reduce a value to JSON types with one spelling each.
 
     Args:
-        value: pydantic models, mappings with string keys, sequences, strings, finite numbers,
-            booleans, None.
+        value: pydantic models (without the fields of their `ADDED_LATER` that hold their
+            default), mappings with string keys, sequences, strings, finite numbers, booleans, None.
 
     Raises:
         TypeError: for anything else; a permissive fallback would fork identities silently.
         ValueError: for NaN and infinities, which have no JSON spelling.
     """
     if isinstance(value, BaseModel):
-        return {name: canonical(getattr(value, name)) for name in type(value).model_fields}
+        return {name: canonical(getattr(value, name)) for name in _identifying(value)}
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
             raise TypeError("only string keys have one canonical spelling")
@@ -40,6 +40,13 @@ def canonical(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def _identifying(value: BaseModel) -> list[str]:
+    """The fields of a model, but for those added later that still hold their default."""
+    added = getattr(type(value), "ADDED_LATER", frozenset())
+    fields = type(value).model_fields
+    return [n for n in fields if n not in added or getattr(value, n) != fields[n].get_default()]
 
 
 def key_of(value: Any) -> str:

@@ -4,7 +4,7 @@ Everything in a `StageSpec` is part of its identity (see fingerprint.py); where,
 which human name it runs is not.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,7 +15,13 @@ Mixing = Literal["single", "union", "balanced", "coin_flip", "paired"]
 
 
 class Spec(BaseModel):
-    """Frozen, strict, and closed: an unknown field is an error, never ignored."""
+    """Frozen, strict, and closed: an unknown field is an error, never ignored.
+
+    Fields in `ADDED_LATER` are left out of an identity while they hold their default, so that
+    stages made before such a field was there keep their keys.
+    """
+
+    ADDED_LATER: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 

@@ -1,7 +1,23 @@
+from typing import ClassVar
+
 import pytest
 
 from trainables.fingerprint import canonical, key_of, seed_of
-from trainables.spec import DataSpec
+from trainables.spec import DataSpec, Spec
+
+
+class First(Spec):
+    width: int = 3
+
+
+class Second(Spec):
+    """The same with fields that came later, one of them a model."""
+
+    ADDED_LATER: ClassVar[frozenset[str]] = frozenset({"depth", "first"})
+
+    width: int = 3
+    depth: int = 1
+    first: First = First()
 
 
 def test_key_does_not_depend_on_the_order_of_fields():
@@ -11,6 +27,17 @@ def test_key_does_not_depend_on_the_order_of_fields():
 def test_key_depends_on_every_value():
     assert key_of({"lr": 0.01}) != key_of({"lr": 0.1})
     assert key_of(DataSpec()) != key_of(DataSpec(canvas_px=256))
+
+
+def test_fields_added_later_keep_the_keys_of_what_was_made_before():
+    assert key_of(Second()) == key_of(First())
+    assert key_of([Second(width=4, depth=1, first=First())]) == key_of([First(width=4)])
+
+
+@pytest.mark.parametrize("fields", [{"depth": 2}, {"first": First(width=4)}])
+def test_fields_added_later_count_when_they_are_set(fields):
+    assert key_of(Second(**fields)) != key_of(First())
+    assert canonical(Second(**fields)).keys() == {"width", *fields}
 
 
 @pytest.mark.parametrize("value", [print, object(), {1, 2}, b"bytes", {1: "a"}])
