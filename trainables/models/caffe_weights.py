@@ -5,6 +5,7 @@ of the two it was trained as, the other is refused.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -108,15 +109,20 @@ def _state_dict(path: Path, model: ModelSpec, layers: Layers) -> dict[str, Tenso
 
 def _wanted(model: ModelSpec, layers: Layers) -> dict[str, tuple[int, ...]]:
     """Shapes of the network's parameters, with the head that the file has, if it has one."""
-    head = layers.get(HEAD)
-    with torch.device("meta"):
-        n_classes = max(1, head[-1].size) if head else 1
-        module = build_model(ModelSpec(name=model.name), n_classes).module
-    return {
-        name: tuple(tensor.shape)
-        for name, tensor in module.state_dict().items()
-        if head or not name.startswith(HEAD)
-    }
+    shapes = dict(_shapes(model.name))
+    weight, bias = f"{HEAD}.weight", f"{HEAD}.bias"
+    if HEAD not in layers:
+        return {name: shape for name, shape in shapes.items() if name not in (weight, bias)}
+    n_classes = layers[HEAD][-1].size
+    return shapes | {weight: (n_classes, shapes[weight][1]), bias: (n_classes,)}
+
+
+@lru_cache
+def _shapes(name: str) -> dict[str, tuple[int, ...]]:
+    """Of a network that is really built: on torch's meta device the first one costs seconds."""
+    with torch.random.fork_rng(devices=[]):
+        module = build_model(ModelSpec(name=name), n_classes=1).module
+    return {parameter: tuple(tensor.shape) for parameter, tensor in module.state_dict().items()}
 
 
 def _by_parameter(layers: Layers) -> Iterator[tuple[str, NDArray[np.float32]]]:
