@@ -9,7 +9,7 @@ from trainables.datasets import find_dataset, read_index
 from trainables.errors import DataError
 from trainables.fingerprint import key_of
 from trainables.index import Index, content_key, evaluation_split, file_sums
-from trainables.spec import DataSpec, SuperresSpec
+from trainables.spec import DataSpec, ModelSpec, SuperresSpec
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def load_experiment(recipe: Recipe, root: Path, *, must_exist: bool) -> Experime
 
 
 def _weights_known(recipe: Recipe) -> bool:
-    weights = recipe.model.weights
-    return weights in ("none", "torchvision") or Path(weights).is_file()
+    files = (recipe.model.weights, recipe.model.mean_image)
+    return all(file in ("none", "torchvision") or Path(file).is_file() for file in files)
 
 
 def _facts(
@@ -130,16 +130,27 @@ def _weights_key(recipe: Recipe, root: Path, faults: list[str], *, must_exist: b
     model = recipe.model
     if model.weights == "none":
         return None
+    options = [] if model.fc6_order == "auto" else [["fc6_order", model.fc6_order]]
+    if model.mean_image != "none":
+        digest = _digest(model.mean_image, "mean image", model, root, faults if must_exist else [])
+        options.append(["mean_image", digest])
     if model.weights == "torchvision":
-        return key_of(["weights", model.name, "torchvision", version("torchvision")])
-    path = Path(model.weights)
+        found = ["torchvision", version("torchvision")]
+    else:
+        found = [_digest(model.weights, "weights", model, root, faults if must_exist else [])]
+    return key_of(["weights", model.name, *found, *options])
+
+
+def _digest(file: str, what: str, model: ModelSpec, root: Path, faults: list[str]) -> str:
+    """Fingerprint of a file's content; `expected`, and a fault, where there is no such file."""
+    path = Path(file)
     if path.is_file():
         (digest,) = file_sums([path], root / "data" / "sums.json")
-        return key_of(["weights", model.name, digest])
-    if must_exist:
-        faults.append(
-            f"weights {model.weights} of {model.name} are missing: give --model.weights FILE "
-            "(.safetensors or a torchvision state dict), or --model.weights none for random ones"
-        )
-        return None
-    return key_of(["weights", model.name, "expected"])
+        return digest
+    kinds = {
+        "weights": "--model.weights FILE (.caffemodel, .npy, .safetensors or a torchvision state "
+        "dict), or --model.weights none for random ones",
+        "mean image": "--model.mean-image FILE (.binaryproto or .npy), or none for the mean pixel",
+    }
+    faults.append(f"{what} {file} of {model.name} are missing: give {kinds[what]}")
+    return "expected"

@@ -270,12 +270,16 @@ def _objective(recipe: Recipe, draft: StageDraft) -> ObjectiveSpec:
 
 
 def _identity_of(model: ModelSpec) -> ModelSpec:
-    """Where the weights lie is no identity: their content is the parent's key."""
+    """Where weights and mean image lie is no identity: their content is the parent's key."""
     convention = model.normalisation
     if convention == "auto":
-        convention = "caffe" if model.name == "alexnet" else "imagenet"
-    weights = "none" if model.weights == "none" else "given"
-    return model.model_copy(update={"weights": weights, "normalisation": convention})
+        caffe = "caffe" if model.mean_image == "none" else "bgr"
+        convention = caffe if model.name in ("alexnet", "caffenet") else "imagenet"
+    files = {
+        name: "none" if getattr(model, name) == "none" else "given"
+        for name in ("weights", "mean_image")
+    }
+    return model.model_copy(update=files | {"normalisation": convention, "fc6_order": "auto"})
 
 
 def _subset(recipe: Recipe, draft: StageDraft, seed: int) -> SubsetSpec:

@@ -8,16 +8,18 @@ from orchestrator.experiment import Experiment
 from orchestrator.plan import slug
 from orchestrator.recipe import Recipe
 from trainables.errors import ConfigError
-from trainables.models import check_name, input_px_of
+from trainables.models import check_name, check_options, input_px_of
+from trainables.models.mean_image import MEAN_IMAGE, read_mean_image
 from trainables.models.weights import read_weights, torchvision_weights
+from trainables.spec import ModelSpec
 from trainables.store import Store
 
 
 def import_weights(experiment: Experiment, store: Store) -> None:
-    """Commit the weights of a recipe and its variants under their content's keys.
+    """Commit the weights and mean images of a recipe and its variants by their content.
 
     Raises:
-        DataError: when a file is damaged, not a state dict, or a pickle.
+        DataError: when a file is damaged, of another network, or holds Python objects.
     """
     for part in experiment.parts:
         _import_weights(part, store)
@@ -34,7 +36,10 @@ def _import_weights(experiment: Experiment, store: Store) -> None:
     if there is not None:
         store.quarantine(there)
     given = model.weights == "torchvision"
-    tensors = torchvision_weights(model.name) if given else read_weights(Path(model.weights))
+    tensors = torchvision_weights(model.name) if given else read_weights(Path(model.weights), model)
+    if model.mean_image != "none":
+        side_px = input_px_of(model.name) or 0
+        tensors[MEAN_IMAGE] = read_mean_image(Path(model.mean_image), side_px)
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
     store.commit(
         key,
@@ -45,7 +50,7 @@ def _import_weights(experiment: Experiment, store: Store) -> None:
 
 
 def check_model_fits(recipe: Recipe) -> None:
-    """Refuse an unknown network, and a canvas that the network cannot take.
+    """Refuse an unknown network or option, and a canvas that the network cannot take.
 
     Raises:
         ConfigError: with what to change.
@@ -56,6 +61,8 @@ def check_model_fits(recipe: Recipe) -> None:
 
 def _check_model_fits(recipe: Recipe) -> None:
     check_name(recipe.model.name)
+    check_options(recipe.model)
+    _check_mean_image(recipe.model)
     wanted = input_px_of(recipe.model.name)
     for name, data in (("data", recipe.data), ("auxiliary", recipe.auxiliary)):
         given = wanted if data is None else data.crop_px or data.canvas_px
@@ -64,3 +71,17 @@ def _check_model_fits(recipe: Recipe) -> None:
                 f"{recipe.model.name} takes {wanted} px photos; {name}.canvas_px (or "
                 f"{name}.crop_px) is {given}; give --{name}.canvas-px {wanted}"
             )
+
+
+def _check_mean_image(model: ModelSpec) -> None:
+    if model.mean_image == "none":
+        return
+    if model.weights == "none":
+        raise ConfigError(
+            "model.mean_image is kept with imported weights; give --model.weights FILE too"
+        )
+    if model.normalisation not in ("auto", "bgr"):
+        raise ConfigError(
+            f"model.mean_image takes the place of the mean pixel of model.normalisation "
+            f"{model.normalisation}; leave that at auto"
+        )

@@ -107,18 +107,33 @@ class SubsetSpec(Spec):
     side: Literal["front", "back"] = "front"
 
 
+class LrcnnSpec(Spec):
+    """What `lrcnn_recon`, a reconstruction, may look like; `model.dropout` sets its dropout."""
+
+    conv_widths: tuple[int, int, int] = (64, 128, 256)
+    fc_widths: tuple[int, int] = (1024, 1024)
+    norm: Literal["lrn", "contrast", "none"] = "lrn"
+
+
 class ModelSpec(Spec):
     """A network by name, where its weights come from, and its input convention (A9, A15, A16).
 
     `weights` is `none` (random), `torchvision` (its own download) or a file. `normalisation: auto`
-    is Caffe's for Caffe's AlexNet, otherwise torchvision's.
+    is Caffe's for Caffe's networks, otherwise torchvision's. `mean_image` is `none` or the file of
+    a mean image, which Caffe's networks subtract in place of the mean pixel. `fc6_order` says how a
+    `.npy` of Caffe's weights is laid out, should it not be plain from the weights themselves.
     """
+
+    ADDED_LATER: ClassVar[frozenset[str]] = frozenset({"mean_image", "fc6_order", "lrcnn"})
 
     name: str = "alexnet"
     weights: str = "none"
-    normalisation: Literal["auto", "imagenet", "caffe"] = "auto"
+    normalisation: Literal["auto", "imagenet", "caffe", "bgr"] = "auto"
     dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
     head_init_std: float = Field(default=0.01, gt=0.0)
+    mean_image: str = "none"
+    fc6_order: Literal["auto", "chw", "hwc"] = "auto"
+    lrcnn: LrcnnSpec = LrcnnSpec()
 
 
 class AugmentSpec(Spec):

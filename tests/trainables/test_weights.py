@@ -21,6 +21,9 @@ BIRDS = SHARED / "CUB_200_2011/images/014.Indigo_Bunting"
 needs_squeezenet = pytest.mark.skipif(not SQUEEZENET.is_file(), reason=f"{SQUEEZENET} is absent")
 
 
+TINY = ModelSpec(name="tiny")
+
+
 class Trap:
     """Writes a file when it is unpickled."""
 
@@ -45,12 +48,12 @@ def test_what_was_saved_is_read(tmp_path, suffix):
     state = tiny().module.state_dict()
     path = tmp_path / f"weights{suffix}"
     (save_file if suffix == ".safetensors" else torch.save)(state, path)
-    assert same(read_weights(path), dict(state))
+    assert same(read_weights(path, TINY), dict(state))
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"there is no weights file .*gone\.pt; give --model"):
-        read_weights(tmp_path / "gone.pt")
+        read_weights(tmp_path / "gone.pt", TINY)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
@@ -61,7 +64,7 @@ def test_a_truncated_file_is_refused(tmp_path, suffix, kept):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(kept * len(whole))])
     with pytest.raises(DataError, match=f"weights{suffix} is "):
-        read_weights(path)
+        read_weights(path, TINY)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
@@ -69,7 +72,7 @@ def test_a_text_file_is_refused(tmp_path, suffix):
     path = tmp_path / f"weights{suffix}"
     path.write_text("<html>not found</html>")
     with pytest.raises(DataError, match=f"weights{suffix} is "):
-        read_weights(path)
+        read_weights(path, TINY)
 
 
 @pytest.mark.parametrize("plain", [True, False])
@@ -80,7 +83,7 @@ def test_pickled_objects_are_refused_unread(tmp_path, plain):
     else:
         torch.save({"features.0.weight": Trap(canary)}, path)
     with pytest.raises(DataError, match="holds Python objects"):
-        read_weights(path)
+        read_weights(path, TINY)
     assert not canary.exists()
 
 
@@ -89,7 +92,7 @@ def test_the_unsafe_switch_is_refused_before_anything_is_read(tmp_path, monkeypa
     torch.save(Trap(canary), path)
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     with pytest.raises(DataError, match=r"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set.*unset it"):
-        read_weights(path)
+        read_weights(path, TINY)
     with pytest.raises(DataError, match="unset it"):
         torchvision_weights("squeezenet1_1")
     assert not canary.exists()
@@ -99,10 +102,10 @@ def test_what_is_not_a_state_dict_is_refused(tmp_path):
     path = tmp_path / "weights.pt"
     torch.save({"epoch": 3, "state_dict": tiny().module.state_dict()}, path)
     with pytest.raises(DataError, match="epoch, state_dict are not tensors"):
-        read_weights(path)
+        read_weights(path, TINY)
     torch.save([torch.zeros(2)], path)
     with pytest.raises(DataError, match="holds a list, not a state dict"):
-        read_weights(path)
+        read_weights(path, TINY)
 
 
 def test_load_body_keeps_the_head():
@@ -193,7 +196,7 @@ def test_torchvision_has_no_weights_for_others_networks(name):
 
 @needs_squeezenet
 def test_real_squeezenet_weights_load_but_for_the_head():
-    tensors = read_weights(SQUEEZENET)
+    tensors = read_weights(SQUEEZENET, TINY)
     assert sum(tensor.numel() for tensor in tensors.values()) == 1_235_496
     network = build_model(ModelSpec(name="squeezenet1_1"), 20)
     load_body(network, tensors)
@@ -206,7 +209,7 @@ def test_real_squeezenet_weights_load_but_for_the_head():
 @pytest.mark.skipif(not BIRDS.is_dir(), reason=f"{BIRDS} is absent")
 def test_real_squeezenet_knows_a_bird():
     network = build_model(ModelSpec(name="squeezenet1_1"), 1000)
-    load_all(network, read_weights(SQUEEZENET))
+    load_all(network, read_weights(SQUEEZENET, TINY))
     files = sorted(BIRDS.glob("*.jpg"))[:8]
     photos = np.stack([np.asarray(Image.open(f).convert("RGB").resize((227, 227))) for f in files])
     photos_BCHW = torch.from_numpy(photos).permute(0, 3, 1, 2)

@@ -1,8 +1,9 @@
 """The networks by name. Importing this costs nothing: torch comes with the first network built.
 
-Own: `alexnet` (Caffe's, the paper's), `tiny` (the demo's). torchvision's classification networks
-go by torchvision's names, but for its `alexnet`, another network than Caffe's, which is
-`alexnet_tv` here. `timm/NAME` takes any of timm's where it is installed.
+Own: `alexnet` (Caffe's, the paper's), `caffenet` (Caffe's other), `lrcnn_recon` (a reconstruction
+of the paper's LR-CNN), `tiny` (the demo's). torchvision's classification networks go by
+torchvision's names, but for its `alexnet`, another network than Caffe's, which is `alexnet_tv`
+here. `timm/NAME` takes any of timm's where it is installed.
 """
 
 import difflib
@@ -24,16 +25,22 @@ ALEXNET_TV = "alexnet_tv"
 class Own(NamedTuple):
     """A network of this program: its class, made with `n_classes`, and its classifier layer.
 
-    `input_px` is the one photo size that it takes; None where any will do.
+    `input_px` is the one photo size that it takes; None where any will do. `options` are fields of
+    the `ModelSpec` that its class takes too, by the same names.
     """
 
     path: str
     head: str
     input_px: int | None
+    options: tuple[str, ...] = ()
 
 
+#: Fields of a `ModelSpec` that only some of our own networks understand.
+OPTIONS = ("mean_image", "lrcnn")
 OWN: dict[str, Own] = {
-    "alexnet": Own("trainables.models.alexnet:AlexNet", "fc8", 227),
+    "alexnet": Own("trainables.models.alexnet:AlexNet", "fc8", 227, ("mean_image",)),
+    "caffenet": Own("trainables.models.alexnet:CaffeNet", "fc8", 227, ("mean_image",)),
+    "lrcnn_recon": Own("trainables.models.lrcnn:LrcnnRecon", "fc6", None, ("lrcnn",)),
     "tiny": Own("trainables.models.tiny:TinyNet", "head", None),
 }
 
@@ -81,6 +88,20 @@ def _check_timm_name(name: str) -> None:
         raise ConfigError(f"there is no model.name {name!r} in this version of timm{hint}")
 
 
+def check_options(spec: ModelSpec) -> None:
+    """Refuse options of another network; they would change a stage's key and nothing else.
+
+    Raises:
+        ConfigError: with the networks that have the option.
+    """
+    understood = OWN[spec.name].options if spec.name in OWN else ()
+    for option in OPTIONS:
+        default = ModelSpec.model_fields[option].get_default()
+        if option not in understood and getattr(spec, option) != default:
+            those = " and ".join(name for name, own in OWN.items() if option in own.options)
+            raise ConfigError(f"model.{option} is for {those}; leave it out for {spec.name}")
+
+
 def input_px_of(name: str) -> int | None:
     """The one photo size that a network takes, in pixels; None where any size will do."""
     if name in OWN:
@@ -99,9 +120,11 @@ def build_model(spec: ModelSpec, n_classes: int) -> Network:
     where given, is the probability of all dropout layers.
 
     Raises:
-        ConfigError: for an unknown name, or a dropout for a network that has no such layer.
+        ConfigError: for an unknown name, an option of another network, or a dropout for a network
+            that has no such layer.
     """
     check_name(spec.name)
+    check_options(spec)
     from trainables.models.catalogue import build
 
     return build(spec, n_classes)

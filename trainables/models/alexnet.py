@@ -1,6 +1,8 @@
-"""Caffe's AlexNet (`bvlc_alexnet`), the network of the paper, layer for layer (methods 2).
+"""Caffe's two AlexNets, layer for layer (methods 2).
 
-torchvision's `alexnet` is another network: other widths, no groups, no normalisation.
+`AlexNet` is `bvlc_alexnet`, the network of the paper; `CaffeNet` is `bvlc_reference_caffenet`,
+which pools before it normalises. torchvision's `alexnet` is a third network: other widths, no
+groups, no normalisation.
 """
 
 from collections import OrderedDict
@@ -8,9 +10,10 @@ from collections import OrderedDict
 from torch import nn
 
 from trainables.models.lrn import LocalResponseNorm
+from trainables.models.mean_image import MeanImage
 
 INPUT_PX = 227
-#: Biases of these layers start at 0.1, all others at 0.
+#: Biases of these layers start at 0.1 (AlexNet) or 1 (CaffeNet), all others at 0.
 RAISED_BIAS = ("conv2", "conv4", "conv5", "fc6", "fc7")
 FULLY_CONNECTED_STD, CONVOLUTION_STD = 0.005, 0.01
 
@@ -22,13 +25,31 @@ class AlexNet(nn.Sequential):
 
     Args:
         n_classes: outputs of `fc8`.
+        mean_image: other than `none`, a first layer subtracts a mean image, loaded as weights are.
     """
 
-    def __init__(self, n_classes: int) -> None:
-        super().__init__(OrderedDict([*_convolutions(), *_classifier(n_classes)]))
-        for name, layer in self.named_children():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                _initialise(name, layer)
+    def __init__(self, n_classes: int, mean_image: str = "none") -> None:
+        layers = [*_input(mean_image), *_convolutions(), *_classifier(n_classes)]
+        super().__init__(OrderedDict(layers))
+        _initialise(self, raised_bias=0.1)
+
+
+class CaffeNet(nn.Sequential):
+    """As `AlexNet`, but each normalisation follows its pooling.
+
+    Args:
+        n_classes: outputs of `fc8`.
+        mean_image: other than `none`, a first layer subtracts a mean image, loaded as weights are.
+    """
+
+    def __init__(self, n_classes: int, mean_image: str = "none") -> None:
+        layers = [*_input(mean_image), *_convolutions(), *_classifier(n_classes)]
+        super().__init__(OrderedDict(_pooled_first(layers)))
+        _initialise(self, raised_bias=1.0)
+
+
+def _input(mean_image: str) -> list[tuple[str, nn.Module]]:
+    return [] if mean_image == "none" else [("mean_image", MeanImage(INPUT_PX))]
 
 
 def _convolutions() -> list[tuple[str, nn.Module]]:
@@ -51,6 +72,15 @@ def _convolutions() -> list[tuple[str, nn.Module]]:
     ]
 
 
+def _pooled_first(layers: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+    """The same layers with every normalisation behind the pooling that follows it."""
+    order = list(layers)
+    for at, (name, _) in enumerate(layers):
+        if name.startswith("norm"):
+            order[at], order[at + 1] = layers[at + 1], layers[at]
+    return order
+
+
 def _classifier(n_classes: int) -> list[tuple[str, nn.Module]]:
     return [
         ("flatten", nn.Flatten()),
@@ -64,8 +94,10 @@ def _classifier(n_classes: int) -> list[tuple[str, nn.Module]]:
     ]
 
 
-def _initialise(name: str, layer: nn.Conv2d | nn.Linear) -> None:
-    std = FULLY_CONNECTED_STD if name in ("fc6", "fc7") else CONVOLUTION_STD
-    nn.init.normal_(layer.weight, std=std)
-    if layer.bias is not None:
-        nn.init.constant_(layer.bias, 0.1 if name in RAISED_BIAS else 0.0)
+def _initialise(network: nn.Sequential, raised_bias: float) -> None:
+    for name, layer in network.named_children():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            std = FULLY_CONNECTED_STD if name in ("fc6", "fc7") else CONVOLUTION_STD
+            nn.init.normal_(layer.weight, std=std)
+            if layer.bias is not None:
+                nn.init.constant_(layer.bias, raised_bias if name in RAISED_BIAS else 0.0)

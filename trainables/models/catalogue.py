@@ -19,7 +19,7 @@ INCEPTIONS: dict[str, Any] = {"aux_logits": False, "init_weights": True, "transf
 
 def build(spec: ModelSpec, n_classes: int) -> Network:
     """Build a network whose name has been checked; see `trainables.models.build_model`."""
-    network = _blank(spec.name, n_classes)
+    network = _blank(spec, n_classes)
     head = network.module.get_submodule(network.head)
     for name, parameter in head.named_parameters():
         std = 0.0 if name.endswith("bias") else spec.head_init_std
@@ -58,9 +58,11 @@ def timm_input_px(name: str) -> int | None:
     return configuration.input_size[-1]
 
 
-def _blank(name: str, n_classes: int) -> Network:
+def _blank(spec: ModelSpec, n_classes: int) -> Network:
+    name = spec.name
     if name in OWN:
-        return Network(resolve_name(OWN[name].path)(n_classes), OWN[name].head)
+        options = {option: getattr(spec, option) for option in OWN[name].options}
+        return Network(resolve_name(OWN[name].path)(n_classes, **options), OWN[name].head)
     if name.startswith(TIMM):
         return _from_timm(name.removeprefix(TIMM), n_classes)
     return _from_torchvision(_torchvision_name(name), n_classes)

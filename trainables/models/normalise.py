@@ -23,11 +23,16 @@ NORMALISATIONS = {
         order="RGB",
     ),
     "caffe": Normalisation(mean=(104.007, 116.669, 122.679), std=(1.0, 1.0, 1.0), order="BGR"),
+    "bgr": Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), order="BGR"),
 }
 
 
 def normalisation(convention: str) -> Normalisation:
-    """Constants of a convention: `imagenet` (torchvision's) or `caffe` (`bvlc_alexnet`'s)."""
+    """Constants of a convention.
+
+    `imagenet` is torchvision's, `caffe` Caffe's with the mean pixel; `bgr` is Caffe's without it,
+    for networks that subtract a mean image themselves.
+    """
     if convention not in NORMALISATIONS:
         known = ", ".join(NORMALISATIONS)
         raise ConfigError(f"there is no model.normalisation {convention!r} (known: {known})")

@@ -13,8 +13,14 @@ from torch import Tensor
 
 from trainables.errors import DataError
 from trainables.models import Network
+from trainables.models.caffe_weights import read_caffemodel, read_npy
+from trainables.models.caffemodel import looks_like_a_net
 from trainables.models.catalogue import default_weights, is_torchvision
+from trainables.models.npy_file import MAGIC as NPY_MAGIC
+from trainables.spec import ModelSpec
 
+#: A zip archive, and a pickle of protocol 2 on: torch's present form and its first.
+TORCH_MAGICS = (b"PK\x03\x04", b"\x80")
 UNSAFE_SWITCH = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 #: Classifiers that only help training of some torchvision networks; never part of ours.
 TRAINING_ONLY = ("aux1.", "aux2.", "AuxLogits.")
@@ -22,18 +28,32 @@ TRAINING_ONLY = ("aux1.", "aux2.", "AuxLogits.")
 OPTIONAL = ".num_batches_tracked"
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a `.safetensors` file or a state dict (`.pt`, `.pth`) without running code from it.
+def read_weights(path: Path, model: ModelSpec) -> dict[str, Tensor]:
+    """Read a file of weights without running code from it; its content tells which kind it is.
+
+    Known are safetensors, torch's state dicts (`.pt`, `.pth`), and for Caffe's two networks
+    `.caffemodel` and caffe-tensorflow's `.npy`.
+
+    Args:
+        path: the file.
+        model: whose weights they shall be; only Caffe's files are held against it here, since only
+            they need renaming. `load_body` and `load_all` check all of them.
 
     Returns:
         Tensors by name, on the CPU.
 
     Raises:
-        DataError: when the file is missing, damaged, not a state dict, or holds Python objects.
+        DataError: when the file is missing, damaged, not a state dict, of another network, or holds
+            Python objects.
     """
     if not path.is_file():
         raise DataError(f"there is no weights file {path}; give --model.weights FILE")
-    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    kind = _kind(path)
+    if kind == "npy":
+        return read_npy(path, model)
+    if kind == "caffemodel":
+        return read_caffemodel(path, model)
+    tensors = _read_safetensors(path) if kind == "safetensors" else _read_pickle(path)
     others = sorted(str(name) for name, value in tensors.items() if not isinstance(value, Tensor))
     if others:
         raise DataError(
@@ -41,6 +61,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             "save the network's state_dict() alone"
         )
     return dict(tensors)
+
+
+def _kind(path: Path) -> str:
+    """By the first bytes; only what has no mark of its own goes by its suffix or structure."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head.startswith(NPY_MAGIC):
+        return "npy"
+    if head.startswith(TORCH_MAGICS):
+        return "torch"
+    if head[8:] == b"{" or path.suffix == ".safetensors":
+        return "safetensors"
+    caffe = path.suffix == ".caffemodel" or looks_like_a_net(path)
+    return "caffemodel" if caffe else "torch"
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Tensor]:

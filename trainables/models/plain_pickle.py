@@ -1,0 +1,301 @@
+"""Pickles of plain numbers, read without unpickling: nothing in the file is ever called.
+
+`pickletools.genops` splits a pickle into its operations and runs none of them. The few that
+dictionaries, lists, texts and numpy arrays of floats are made of are followed here, on our own
+stack; every other operation, and every Python object that is no such array, refuses the file.
+"""
+
+import itertools
+import math
+import pickletools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: What arrays are made of, by numpy 1's and numpy 2's names.
+_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+RECONSTRUCT, SCALAR, FROMBUFFER = "_reconstruct", "scalar", "_frombuffer"
+NDARRAY, DTYPE, ENCODE = "ndarray", "dtype", "encode"
+KNOWN = {
+    **{f"{module} {name}": name for module in _MODULES for name in (RECONSTRUCT, SCALAR)},
+    **{f"{module} {FROMBUFFER}": FROMBUFFER for module in _NUMERIC},
+    "numpy ndarray": NDARRAY,
+    "numpy dtype": DTYPE,
+    "_codecs encode": ENCODE,
+}
+FLOATS = ("f2", "f4", "f8")
+OBJECTS = "O8"
+MAX_AXES = 32
+MARK = object()
+
+
+class ForbiddenError(ValueError):
+    """The pickle holds Python objects that are no plain numbers."""
+
+
+class Global(NamedTuple):
+    """A name of `KNOWN`, in the place of the object that unpickling would fetch."""
+
+    name: str
+
+
+class DType:
+    """The type of an array's elements, and its byte order once the pickle has told it."""
+
+    def __init__(self, code: str) -> None:
+        self.code, self.order = code, "="
+
+    def numpy(self) -> np.dtype:
+        """As numpy's; floats only."""
+        return np.dtype(f"{self.order}{self.code}")
+
+
+class Array:
+    """An array: `value` is floats, or the list of an array of objects, once its state is known."""
+
+    def __init__(self, value: NDArray[np.floating] | list | None = None) -> None:
+        self.value = value
+
+
+def read_pickle(data: bytes) -> Any:
+    """Follow a pickle of numbers, texts, dictionaries, lists, tuples and `Array`s.
+
+    Args:
+        data: a pickle of any protocol; memory stays within a few times its length.
+
+    Raises:
+        ForbiddenError: for any other Python object, naming it.
+        ValueError: when the pickle is damaged.
+    """
+    machine = _Machine()
+    try:
+        for opcode, argument, _ in pickletools.genops(data):
+            if opcode.name == "STOP":
+                return machine.pop()
+            machine.follow(opcode.name, argument)
+    except ForbiddenError:
+        raise
+    except Exception as error:  # a damaged pickle fails in any of a dozen ways
+        raise ValueError(f"its pickle is damaged ({error})") from error
+    raise ValueError("its pickle has no end")
+
+
+class _Machine:
+    """The stack and the memory of a pickle."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def pop(self) -> Any:
+        return self.stack.pop()
+
+    def follow(self, name: str, argument: Any) -> None:
+        if name in PUSHES_ARGUMENT:
+            self.stack.append(argument)
+        elif name in PUSHES:
+            self.stack.append(PUSHES[name]())
+        elif name in WORKS:
+            WORKS[name](self, argument)
+        elif name not in PASSED_OVER:
+            raise ForbiddenError(f"the pickle operation {name}")
+
+    def items(self) -> list[Any]:
+        """All above the last mark, which goes too."""
+        items = list(itertools.takewhile(lambda item: item is not MARK, reversed(self.stack)))
+        del self.stack[len(self.stack) - len(items) :]
+        if self.stack.pop() is not MARK:
+            raise ValueError("a mark is missing")
+        return items[::-1]
+
+    def remember(self, index: int | None) -> None:
+        self.memo[len(self.memo) if index is None else int(index)] = self.stack[-1]
+
+    def top(self, kind: type) -> Any:
+        if type(self.stack[-1]) is not kind:
+            raise ValueError(f"no {kind.__name__} where one belongs")
+        return self.stack[-1]
+
+
+def _tuple_of(count: int) -> Callable[[_Machine, Any], None]:
+    def work(machine: _Machine, _: Any) -> None:
+        items = [machine.pop() for _ in range(count)]
+        machine.stack.append(tuple(items[::-1]))
+
+    return work
+
+
+def _set_items(machine: _Machine, items: list[Any]) -> None:
+    target = machine.top(dict)
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        if type(key) not in (str, bytes):
+            raise ValueError("a key that is no text")
+        target[_text(key)] = value
+
+
+def _make_dict(machine: _Machine, _: Any) -> None:
+    items = machine.items()
+    machine.stack.append({})
+    _set_items(machine, items)
+
+
+def _append(machine: _Machine, _: Any) -> None:
+    item = machine.pop()
+    machine.top(list).append(item)
+
+
+def _append_all(machine: _Machine, _: Any) -> None:
+    items = machine.items()
+    machine.top(list).extend(items)
+
+
+def _set_item(machine: _Machine, _: Any) -> None:
+    value, key = machine.pop(), machine.pop()
+    _set_items(machine, [key, value])
+
+
+def _fetch(machine: _Machine, argument: Any) -> None:
+    machine.stack.append(machine.memo[int(argument)])
+
+
+def _global(machine: _Machine, argument: Any) -> None:
+    if argument is None:
+        name, module = machine.pop(), machine.pop()
+        argument = f"{module} {name}"
+    if argument not in KNOWN:
+        raise ForbiddenError(str(argument)[:200].replace(" ", "."))
+    machine.stack.append(Global(KNOWN[argument]))
+
+
+def _reduce(machine: _Machine, _: Any) -> None:
+    arguments, function = machine.pop(), machine.pop()
+    if type(function) is not Global or type(arguments) is not tuple:
+        raise ValueError("a call of nothing")
+    if function.name not in CALLS:
+        raise ForbiddenError(f"a call of {function.name}")
+    machine.stack.append(CALLS[function.name](*arguments))
+
+
+def _build(machine: _Machine, _: Any) -> None:
+    state, target = machine.pop(), machine.stack[-1]
+    if type(state) is not tuple:
+        raise ValueError("a state that is no tuple")
+    if type(target) is DType:
+        target.order = _order(state[1])
+    elif type(target) is Array:
+        _, shape, dtype, fortran, content = state
+        target.value = _filled(content, dtype, shape, fortran=bool(fortran))
+    else:
+        raise ValueError("a state without an array")
+
+
+def _order(mark: Any) -> str:
+    mark = _text(mark)
+    if mark not in ("<", ">", "=", "|"):
+        raise ValueError("no byte order")
+    return "=" if mark == "|" else mark
+
+
+def _text(value: Any) -> str:
+    """Python 2 wrote texts as bytes."""
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def _bytes(value: Any) -> bytes | bytearray:
+    """Python 2 wrote bytes as texts, of which `pickletools` makes Latin-1."""
+    return value.encode("latin-1") if isinstance(value, str) else value
+
+
+def _filled(content: Any, dtype: Any, shape: Any, *, fortran: bool) -> Any:
+    if type(dtype) is not DType:
+        raise ValueError("an array without a type")
+    if type(shape) is not tuple or len(shape) > MAX_AXES or not all(map(_is_side, shape)):
+        raise ValueError("an array without a shape")
+    if dtype.code == OBJECTS:
+        if type(content) is not list or math.prod(shape) != len(content):
+            raise ValueError("an array of objects without its objects")
+        return content
+    flat = np.frombuffer(_bytes(content), dtype.numpy())
+    if math.prod(shape) != flat.size:
+        raise ValueError(f"an array of shape {shape} holds {flat.size} numbers")
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _is_side(side: Any) -> bool:
+    return type(side) is int and side >= 0
+
+
+def _make_dtype(code: Any, *_: Any) -> DType:
+    code = _text(code)
+    if code == "O":
+        code = OBJECTS
+    if code not in (*FLOATS, OBJECTS):
+        raise ForbiddenError(f"an array of type {str(code)[:20]}")
+    return DType(code)
+
+
+def _make_scalar(dtype: Any, content: Any) -> float:
+    return float(_filled(content, dtype, (), fortran=False))
+
+
+def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any) -> Array:
+    return Array(_filled(content, dtype, shape, fortran=_text(order) == "F"))
+
+
+def _encode(text: Any, encoding: Any) -> bytes:
+    if encoding not in ("latin1", "latin-1"):
+        raise ForbiddenError("a text encoded otherwise than numpy does")
+    return text.encode("latin-1")
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    RECONSTRUCT: lambda *_: Array(),
+    SCALAR: _make_scalar,
+    FROMBUFFER: _from_buffer,
+    DTYPE: _make_dtype,
+    ENCODE: _encode,
+}
+PASSED_OVER = ("PROTO", "FRAME")
+_VALUES = (
+    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING "
+    "UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES BINBYTES8 "
+    "BYTEARRAY8"
+)
+PUSHES_ARGUMENT = frozenset(_VALUES.split())
+PUSHES: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+    "MARK": lambda: MARK,
+}
+WORKS: dict[str, Callable[[_Machine, Any], Any]] = {
+    "POP": lambda machine, _: machine.pop(),
+    "POP_MARK": lambda machine, _: machine.items(),
+    "TUPLE": lambda machine, _: machine.stack.append(tuple(machine.items())),
+    "TUPLE1": _tuple_of(1),
+    "TUPLE2": _tuple_of(2),
+    "TUPLE3": _tuple_of(3),
+    "LIST": lambda machine, _: machine.stack.append(machine.items()),
+    "APPEND": _append,
+    "APPENDS": _append_all,
+    "DICT": _make_dict,
+    "SETITEM": _set_item,
+    "SETITEMS": lambda machine, _: _set_items(machine, machine.items()),
+    "PUT": lambda machine, index: machine.remember(index),
+    "BINPUT": lambda machine, index: machine.remember(index),
+    "LONG_BINPUT": lambda machine, index: machine.remember(index),
+    "MEMOIZE": lambda machine, _: machine.remember(None),
+    "GET": _fetch,
+    "BINGET": _fetch,
+    "LONG_BINGET": _fetch,
+    "GLOBAL": _global,
+    "STACK_GLOBAL": _global,
+    "REDUCE": _reduce,
+    "BUILD": _build,
+}
