@@ -1,7 +1,7 @@
 """Results of a run as a tidy table, and their mean over seeds."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,15 @@ def load(run: str | Path) -> pd.DataFrame:
     """
     path = Path(run)
     file = path / RESULTS_FILE if path.is_dir() else path
+    return check(check_file(file, COLUMNS), str(file))
+
+
+def check_file(file: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a table of a run.
+
+    Raises:
+        DataError: when there is no such file, or it lacks some of the columns.
+    """
     if not file.is_file():
         raise DataError(
             f"no results at {file}: give the folder of a run, such as runs/demo, "
@@ -53,7 +62,10 @@ def load(run: str | Path) -> pd.DataFrame:
         raise DataError(
             f"{file} cannot be read ({error}); f2c run RECIPE writes it again"
         ) from error
-    return check(frame, str(file))
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise DataError(f"{file} lacks the columns {', '.join(missing)}; write it again")
+    return frame
 
 
 def load_recipe(run: str | Path) -> dict[str, Any]:

@@ -133,8 +133,13 @@ def _incomplete(comparison: Comparison) -> list[str]:
 
 def html_page(comparison: Comparison, setting: Setting) -> str:
     """A page of its own with one table."""
-    title = html.escape(paper.TITLES.get(comparison.table, "Results"))
-    return _PAGE.format(title=title, style=STYLE, body=html_table(comparison, setting))
+    title = paper.TITLES.get(comparison.table, "Results")
+    return html_document(title, html_table(comparison, setting))
+
+
+def html_document(title: str, body: str) -> str:
+    """A self-contained page around a fragment, with `STYLE`; the title is plain text."""
+    return _PAGE.format(title=html.escape(title), style=STYLE, body=body)
 
 
 def html_table(comparison: Comparison, setting: Setting) -> str:
@@ -155,17 +160,17 @@ def html_table(comparison: Comparison, setting: Setting) -> str:
 def markdown_table(comparison: Comparison, setting: Setting) -> str:
     """The table in GitHub's markdown with its caption above and its notes below."""
     best = best_places(comparison)
-    lines = [["", *(_escaped(label) for label in comparison.columns.values())]]
+    lines = [["", *(escaped(label) for label in comparison.columns.values())]]
     lines.append([":--", *["--:"] * len(comparison.columns)])
     for (row, label), texts in zip(comparison.rows.items(), _texts(comparison), strict=True):
         cells = [
-            f"**{_escaped(cell)}**" if (row, column) in best else _escaped(cell)
+            f"**{escaped(cell)}**" if (row, column) in best else escaped(cell)
             for column, cell in zip(comparison.columns, texts, strict=True)
         ]
-        lines.append([_escaped(label), *cells])
+        lines.append([escaped(label), *cells])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    below = "\n".join(f"- {_escaped(line)}" for line in notes(comparison, setting))
-    return f"{_escaped(caption(comparison, setting))}\n\n{table}\n\n{below}\n"
+    below = "\n".join(f"- {escaped(line)}" for line in notes(comparison, setting))
+    return f"{escaped(caption(comparison, setting))}\n\n{table}\n\n{below}\n"
 
 
 def _texts(comparison: Comparison) -> list[list[str]]:
@@ -189,6 +194,7 @@ def _styles(comparison: Comparison) -> list[list[str]]:
     ]
 
 
-def _escaped(plain: str) -> str:
+def escaped(plain: str) -> str:
+    """Plain text as one line of markdown."""
     one_line = " ".join(plain.split())
     return re.sub(r"([\\`*_\[\]|~$#])", r"\\\1", html.escape(one_line, quote=False))

@@ -1,6 +1,7 @@
-"""`f2c prepare`: bring a data set under `--root`, or make the views of a recipe now."""
+"""`f2c prepare`: bring a data set under `--root`, or make a recipe's views or forest now."""
 
 import shlex
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,19 +10,21 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from orchestrator.cluster import ray_session
+from orchestrator.cluster import Machine, ray_session
 from orchestrator.display import program
 from orchestrator.experiment import load_experiment
 from orchestrator.flags import leading_words, parse
+from orchestrator.forest_training import ensure_forest
 from orchestrator.plan import make_plan
-from orchestrator.preparing import prepare_with_bar
+from orchestrator.preparing import missing_views, photo_work, prepare_views
+from orchestrator.recipe import Recipe
 from trainables.archive import download_cub200, extract
 from trainables.datasets import DATASETS, read_index
 from trainables.errors import ConfigError, DataError
 from trainables.index import file_sums
 from trainables.prepare import IN_PROCESS_PHOTOS
 from trainables.spec import DataSpec
-from trainables.views import is_prepared
+from trainables.views import view_spec
 
 NEXT_PLAN = {"cub200": "table3-birds", "cars": "table2-cars"}
 OWN_PLAN = "table2-cars --name mine --data.dataset {name} --cells.step auto"
@@ -36,6 +39,8 @@ def bring(arguments: Sequence[str], console: Console) -> int:
         DataError: for whatever is wrong with archive, annotations or photos.
     """
     words = leading_words(arguments)
+    if words and words[0] == "forest":
+        return _prepare_forest(arguments[1:], console)
     if words and words[0] in DATASETS and words[0] != "synthetic":
         return _bring_dataset(words[0], arguments[1:], console)
     return _prepare_recipe(words[0] if words else None, arguments[len(words) :], console)
@@ -83,15 +88,10 @@ def _prepare_recipe(name: str | None, flags: Sequence[str], console: Console) ->
     experiment = load_experiment(recipe, machine.root, must_exist=True)
     plan, data_root = make_plan([experiment]), machine.root / "data"
     views = plan.views().values()
-    missing = [view for view in views if not is_prepared(data_root, view)]
-    jobs = [(experiment.index, recipe.data, experiment.facts.data_key)]
-    if recipe.auxiliary is not None and experiment.auxiliary is not None:
-        jobs.append((experiment.auxiliary_index, recipe.auxiliary, experiment.auxiliary.data_key))
-    for index, data, data_key in jobs:
-        specs = [view for view in missing if view.data_key == data_key]
-        if index is not None and specs:
-            with ray_session(machine) if len(index) >= IN_PROCESS_PHOTOS else nullcontext():
-                report = prepare_with_bar(index, data, specs, data_root, console)
+    missing = missing_views(experiment, views, data_root)
+    large = any(len(i) >= IN_PROCESS_PHOTOS for i, _, _ in photo_work(experiment, missing))
+    with ray_session(machine) if large else nullcontext():
+        for report in prepare_views(experiment, missing, machine.root, console):
             console.print(
                 f"{report.n_photos} photos -> {', '.join(report.prepared)} in "
                 f"{report.seconds:.1f} s; {report.n_clipped_boxes} boxes cut off at the border"
@@ -99,3 +99,27 @@ def _prepare_recipe(name: str | None, flags: Sequence[str], console: Console) ->
     console.print(f"ready: {len(views)} views under {data_root}")
     console.print(f"next  {program()} run {shlex.join([*([name] if name else []), *flags])}")
     return 0
+
+
+def _prepare_forest(flags: Sequence[str], console: Console) -> int:
+    """Train the forest of a recipe now: the same one that its run would train."""
+    words = leading_words(flags)
+    given = ["--superres.images" if flag == "--images" else flag for flag in flags[len(words) :]]
+    recipe, machine = parse(words[0] if words else None, given)
+    data_key = "" if recipe.superres.images else _high_view_key(recipe, machine, console)
+    began = time.perf_counter()
+    entry = ensure_forest(recipe, data_key, machine.root, console.print)
+    console.print(f"forest {entry.folder} ({time.perf_counter() - began:.0f} s)")
+    words_and_flags = shlex.join([*words, *given])
+    console.print(f"next  {program()} run {words_and_flags}")
+    return 0
+
+
+def _high_view_key(recipe: Recipe, machine: Machine, console: Console) -> str:
+    """Prepare the photos that the forest learns from; the key of their data set."""
+    experiment = load_experiment(recipe, machine.root, must_exist=True)
+    data_key = experiment.facts.data_key
+    view = view_spec(recipe.data, data_key, "high", "train")
+    missing = missing_views(experiment, [view], machine.root / "data")
+    prepare_views(experiment, missing, machine.root, console)
+    return data_key

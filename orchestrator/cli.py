@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from orchestrator.display import program
-from trainables.errors import ConfigError, DataError
+from trainables.errors import BusyError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from orchestrator.sweep import Outcome
 
 VERBS = {
-    "prepare": "prepare RECIPE | prepare cub200 --download | prepare SET --from PATH",
+    "prepare": "prepare RECIPE | SET --from PATH | cub200 --download | forest --images DIR",
     "plan": "plan RECIPE...         cells, stages, what is shared and done, time, disk",
     "run": "run [RECIPE]           train what is missing, then tables and figures",
     "status": "status RECIPE          which cells are done",
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fault(error: Exception, console: Console) -> int:
     """Say what went wrong, in one sentence where the user can mend it; the exit status."""
-    if isinstance(error, ConfigError | DataError):
+    if isinstance(error, ConfigError | DataError | BusyError):
         console.print(_COMMAND.sub(f"{program()} ", str(error)))
         return error.exit_status
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -114,12 +114,14 @@ def _publish(outcome: "Outcome", arguments: list[str], console: Console) -> None
     from analysis.runs import load, load_recipe
     from analysis.tables import summary_markdown, write_tables
     from analysis.terminal import as_rich_table
+    from analysis.tested import write_tests
     from orchestrator.closing import close_tracking, last_words
 
     frame, recipe = load(outcome.folder), load_recipe(outcome.folder)
     tables = write_tables(frame, recipe, outcome.folder / "tables")
     figures = write_figures(frame, recipe, outcome.folder / "figures")
-    files = [*tables, *figures]
+    tests = write_tests(outcome.folder, recipe, outcome.folder / "tables")
+    files = [*tables, *tests, *figures]
     close_tracking(outcome, files, summary_markdown(frame, recipe))
     table = as_rich_table(frame)
     if table is not None:

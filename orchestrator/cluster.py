@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.recipe import Recipe, TrainRecipe
-from trainables.errors import ConfigError
+from trainables.errors import BusyError, ConfigError
 
 #: As `/proc/cpuinfo` spells the instructions, on x86 and on Arm.
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
+#: Ray gives up after 30 s, which a busy machine may take once.
+START_ATTEMPTS = 2
+TIMED_OUT = "timed out during startup"
 
 
 @dataclass(frozen=True)
@@ -151,11 +154,24 @@ def _init(machine: Machine, temporary: Path | None) -> None:
     if machine.address != "local":
         ray.init(address=machine.address, **quiet)
         return
-    ray.init(
-        address="local",
-        num_cpus=local_cpus(),
-        num_gpus=local_gpus(),
-        include_dashboard=False,
-        _temp_dir=str(temporary),
-        **quiet,
-    )
+    for attempt in range(START_ATTEMPTS):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=local_cpus(),
+                num_gpus=local_gpus(),
+                include_dashboard=False,
+                _temp_dir=str(temporary),
+                **quiet,
+            )
+        except Exception as error:  # Ray raises no narrower kind
+            ray.shutdown()
+            if TIMED_OUT not in str(error):
+                raise
+            if attempt == START_ATTEMPTS - 1:
+                raise BusyError(
+                    "Ray could not start within its 30 s: this machine is too busy; run the same "
+                    "command again when it is less so, or with --executor inline"
+                ) from error
+        else:
+            return

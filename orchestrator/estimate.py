@@ -11,6 +11,7 @@ from orchestrator.inventory import Inventory, Speeds, take_inventory
 from orchestrator.plan import Plan
 from orchestrator.schedule import Schedule
 from trainables.store import Store
+from trainables.views import stored_px
 
 #: Parameters (millions) of networks that are not built just to estimate their size on disk.
 MEGAPARAMETERS = {"alexnet": 57.7, "squeezenet1_1": 0.83, "tiny": 0.05, "resnet18": 11.3}
@@ -80,9 +81,7 @@ def _stage_bytes(plan: Plan, key: str) -> int:
 
 def _views_bytes(plan: Plan, counts: tuple[int, int]) -> int:
     sizes = [
-        (counts[0] if view.split == "train" else counts[1])
-        * 3
-        * (view.resolution_px or view.canvas_px) ** 2
+        (counts[0] if view.split == "train" else counts[1]) * 3 * stored_px(view) ** 2
         for view in plan.views().values()
     ]
     return sum(sizes)
@@ -122,9 +121,10 @@ def notes(experiment: Experiment) -> Iterator[str]:
     """What a reader must know of a plan before trusting its counts."""
     recipe = experiment.recipe
     if recipe.model.weights == "none":
+        like = "as in the paper" if recipe.model.name == "lrcnn_recon" else "unlike the paper"
         yield (
             f"pretrained: none - {recipe.model.name} of {recipe.name} starts from random weights, "
-            "unlike the paper"
+            f"{like}"
         )
     if not experiment.weights_known:
         yield (

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from orchestrator.cells import uses_superres
+from orchestrator.forests import superres_of
 from orchestrator.recipe import Recipe
 from trainables.datasets import find_dataset, read_index
 from trainables.errors import DataError
@@ -72,7 +74,7 @@ def load_experiment(recipe: Recipe, root: Path, *, must_exist: bool) -> Experime
         auxiliary,
         auxiliary_index,
         weights_known=_weights_known(recipe),
-        superres=None,
+        superres=superres_of(recipe, facts.data_key, root) if uses_superres(recipe) else None,
     )
     variants = {
         name: replace(

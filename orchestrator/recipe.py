@@ -80,6 +80,21 @@ class CellsRecipe(Spec):
         return (*self.high, *self.low, *self.mixed)
 
 
+class SuperresRecipe(Spec):
+    """How low photos are super-resolved (3.5), and the forest that does it (3.2).
+
+    `images` is a folder of sharp images that the forest learns from, such as T91; None takes the
+    data set's own high-res training photos.
+    """
+
+    way: Literal["x4", "x2x2", "direct"] = "x4"
+    images: str | None = None
+    n_trees: int = Field(default=8, ge=1, le=64)
+    depth: int = Field(default=11, ge=1, le=16)
+    n_scales: int = Field(default=16, ge=1, le=64)
+    max_patches: int = Field(default=4_000_000, ge=1000)
+
+
 class VariantRecipe(Spec):
     """A row of its own: a strategy with another network, training or canvas than the recipe's.
 
@@ -115,6 +130,7 @@ class Recipe(Spec):
     objective: ObjectiveSpec = ObjectiveSpec()
     train: TrainRecipe = TrainRecipe()
     subset: SubsetRecipe = SubsetRecipe()
+    superres: SuperresRecipe = SuperresRecipe()
     cells: CellsRecipe = CellsRecipe()
     sequences: dict[str, tuple[SequenceStage, ...]] = {}
     variants: dict[str, VariantRecipe] = {}

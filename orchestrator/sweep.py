@@ -27,7 +27,12 @@ from orchestrator.inventory import (
 )
 from orchestrator.launch import Launch, Progress, run_inline, run_tune, write_plan
 from orchestrator.plan import Plan
-from orchestrator.preparing import PreparationStoppedError, prepare_with_bar
+from orchestrator.preparing import (
+    PreparationStoppedError,
+    missing_views,
+    photo_work,
+    prepare_views,
+)
 from orchestrator.results import (
     TESTS_SCHEMA,
     cell_rows,
@@ -38,9 +43,9 @@ from orchestrator.results import (
 from orchestrator.run_tags import tracking_uri
 from orchestrator.tracking import Tracker
 from trainables.prepare import IN_PROCESS_PHOTOS
-from trainables.spec import DataSpec, ViewSpec
+from trainables.spec import ViewSpec
 from trainables.store import Entry, Store
-from trainables.views import is_prepared, names_of_tests
+from trainables.views import names_of_tests
 
 
 @dataclass
@@ -172,9 +177,11 @@ class Sweep:
     def _execute(self, launch: Launch, display: Display) -> None:
         began = time.perf_counter()
         with ExitStack() as stack:
-            views = self._missing_views(launch)
+            needed = self.plan.views(launch.missing).values()
+            views = missing_views(self.experiment, needed, self.data_root)
             background = stack.enter_context(ThreadPoolExecutor(1))
-            early = all(len(index) < IN_PROCESS_PHOTOS for index, _, _ in views)
+            work = photo_work(self.experiment, views)
+            early = all(len(index) < IN_PROCESS_PHOTOS for index, _, _ in work)
             preparing: Future[None] | None = None
             stopped = launch.stop.event.is_set
             if early:
@@ -197,27 +204,10 @@ class Sweep:
                 run_inline(launch)
             self.seconds["run"] = time.perf_counter() - began
 
-    def _missing_views(self, launch: Launch) -> list[tuple[Any, DataSpec, list[ViewSpec]]]:
-        needed = self.plan.views(launch.missing).values()
-        wanted = [view for view in needed if not is_prepared(self.data_root, view)]
-        experiment, recipe = self.experiment, self.experiment.recipe
-        found = []
-        for index, facts, data in (
-            (experiment.index, experiment.facts, recipe.data),
-            (experiment.auxiliary_index, experiment.auxiliary, recipe.auxiliary),
-        ):
-            specs = [v for v in wanted if facts is not None and v.data_key == facts.data_key]
-            if specs and data is not None:
-                found.append((index, data, specs))
-        return found
-
-    def _prepare(
-        self, views: list[tuple[Any, DataSpec, list[ViewSpec]]], stopped: Callable[[], bool]
-    ) -> None:
+    def _prepare(self, views: list[ViewSpec], stopped: Callable[[], bool]) -> None:
         began = time.perf_counter()
         with suppress(PreparationStoppedError):
-            for index, data, specs in views:
-                prepare_with_bar(index, data, specs, self.data_root, self.console, stopped)
+            prepare_views(self.experiment, views, self.machine.root, self.console, stopped)
         self.seconds["preparation"] = time.perf_counter() - began
 
     def _statuses(self, inventory: Inventory, progress: Progress) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The two kinds of fault that a user can mend, each with its exit status."""
+"""The kinds of fault that a user can mend, each with its exit status."""
 
 import traceback
 from pathlib import Path
@@ -14,6 +14,12 @@ class DataError(Exception):
     """Photos, annotations or weights are missing, damaged or contradictory (exit status 65)."""
 
     exit_status = 65
+
+
+class BusyError(Exception):
+    """The machine could not do it now; nothing is lost, the same command again (status 75)."""
+
+    exit_status = 75
 
 
 def describe(error: BaseException) -> str:

@@ -143,8 +143,13 @@ def _rows(index: Index, split: Split) -> NDArray[np.int64]:
 
 def _is_large(n_photos: int) -> bool:
     """Whether Ray Data pays; without a cluster it would start one of its own."""
+    return n_photos >= IN_PROCESS_PHOTOS and ray_is_up()
+
+
+def ray_is_up() -> bool:
+    """Whether this process is connected to a cluster; looks without importing Ray."""
     ray = sys.modules.get("ray")
-    return n_photos >= IN_PROCESS_PHOTOS and ray is not None and ray.is_initialized()
+    return ray is not None and ray.is_initialized()
 
 
 def _watch(
@@ -233,18 +238,30 @@ def _blocks_here(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> It
 
 
 def _blocks_by_ray(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> Iterator[Block]:
-    """Let all nodes work; blocks arrive as they get ready, a bounded number in memory."""
-    import ray.data  # costs seconds, and only large sets need it
-
-    _silence(ray.data.DataContext.get_current())
     batch = _batch(index, rows_N)
     items = [
         {"row": int(row), "path": path, "box": box}
         for row, path, box in zip(*batch.values(), strict=True)
     ]
-    dataset = ray.data.from_items(items, override_num_blocks=-(-len(items) // BLOCK_PHOTOS))
-    work: Any = _make_block_on_worker
-    made = dataset.map_batches(work, batch_size=None, fn_kwargs={"task": task})
+    return blocks_by_ray(items, _make_block_on_worker, BLOCK_PHOTOS, task=task)
+
+
+def blocks_by_ray(
+    items: Sequence[dict[str, Any]], work: Any, block_size: int, **arguments: Any
+) -> Iterator[Block]:
+    """Let all nodes work; blocks arrive as they get ready, a bounded number in memory.
+
+    Args:
+        items: one a photo.
+        work: makes a block of a batch of items, on a worker.
+        block_size: items that are worked on together.
+        arguments: handed to `work`.
+    """
+    import ray.data  # costs seconds, and only large sets need it
+
+    _silence(ray.data.DataContext.get_current())
+    dataset = ray.data.from_items(list(items), override_num_blocks=-(-len(items) // block_size))
+    made = dataset.map_batches(work, batch_size=None, fn_kwargs=arguments)
     yield from cast("Iterator[Block]", made.iter_batches(batch_size=None, batch_format="numpy"))
 
 

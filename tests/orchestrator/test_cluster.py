@@ -1,9 +1,11 @@
+import sys
 from pathlib import Path
 
 import pytest
 
-from orchestrator.cluster import Machine, bfloat16_pays, settled
+from orchestrator.cluster import Machine, bfloat16_pays, ray_session, settled
 from orchestrator.recipe import Recipe
+from trainables.errors import BusyError
 
 CPU = Machine(Path())
 
@@ -38,3 +40,34 @@ def test_auto_is_settled_before_anything_is_planned():
     recipe = Recipe(name="x")
     assert settled(recipe, Machine(Path(), gpus_per_stage=1.0)).train.precision == "bfloat16"
     assert settled(recipe, CPU).train.precision in ("bfloat16", "float32")
+
+
+class SlowRay:
+    """Stands for Ray on a busy machine: starts at the given attempt."""
+
+    def __init__(self, starts_at):
+        self.attempts, self._starts_at = 0, starts_at
+
+    def init(self, **_options):
+        self.attempts += 1
+        if self.attempts < self._starts_at:
+            raise Exception("The current node timed out during startup.")  # noqa: TRY002
+
+    def is_initialized(self):
+        return False
+
+    def cluster_resources(self):
+        return {"CPU": 2}
+
+    def shutdown(self):
+        pass
+
+
+def test_ray_that_is_slow_to_start_is_asked_twice_then_told_in_one_sentence(monkeypatch):
+    slow = SlowRay(starts_at=2)
+    monkeypatch.setitem(sys.modules, "ray", slow)
+    with ray_session(CPU) as slots:
+        assert (slow.attempts, slots) == (2, 2)
+    monkeypatch.setitem(sys.modules, "ray", SlowRay(starts_at=9))
+    with pytest.raises(BusyError, match="too busy; run the same command again"), ray_session(CPU):
+        pass

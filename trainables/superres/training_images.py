@@ -20,12 +20,21 @@ def read_training_images(folder: Path) -> list[NDArray[np.uint8]]:
     Raises:
         DataError: when the folder is missing or holds no photos, or some cannot be read.
     """
+    return [_read(file) for file in training_files(folder)]
+
+
+def training_files(folder: Path) -> list[Path]:
+    """The photos directly in a folder, by name.
+
+    Raises:
+        DataError: when the folder is missing or holds no photos.
+    """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; give one with sharp photos to learn from")
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
     if not files:
         raise DataError(f"{folder} holds no photos ({', '.join(SUFFIXES)}) to learn from")
-    return [_read(file) for file in files]
+    return files
 
 
 def _read(file: Path) -> NDArray[np.uint8]:
