@@ -6,15 +6,11 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from orchestrator.display import program
 from trainables.errors import BusyError, ConfigError, DataError
-
-if TYPE_CHECKING:
-    from orchestrator.sweep import Outcome
 
 VERBS = {
     "prepare": "prepare RECIPE | SET --from PATH | cub200 --download | forest --images DIR",
@@ -22,12 +18,13 @@ VERBS = {
     "run": "run [RECIPE]           train what is missing, then tables and figures",
     "status": "status RECIPE          which cells are done",
     "explain": "explain RECIPE CELL    its stages, and why one would be trained",
+    "report": "report RECIPE | FOLDER  its tables, figures and report.html again",
     "gc": "gc [--delete]          leftovers that no stage needs",
 }
 
 
 #: Commands in messages, to be printed as the user can run them.
-_COMMAND = re.compile(r"\bf2c (?=(?:prepare|plan|run|status|explain|gc)\b)")
+_COMMAND = re.compile(r"\bf2c (?=(?:prepare|plan|run|status|explain|report|gc)\b)")
 #: Columns of tables where there is no terminal to ask.
 PLAIN_WIDTH = 110
 
@@ -104,30 +101,10 @@ def _run(arguments: Sequence[str], console: Console) -> int:
     import_weights(experiment, Store(machine.root / "store"))
     command = shlex.join(["f2c", "run", *arguments])
     outcome = Sweep(experiment, plan, machine, command, console).run()
-    _publish(outcome, [*arguments], console)
+    from orchestrator.publishing import publish
+
+    publish(outcome, command, [*arguments], console)
     return outcome.exit_status
-
-
-def _publish(outcome: "Outcome", arguments: list[str], console: Console) -> None:
-    """Tables and figures, MLflow's summary, and the last words on the terminal."""
-    from analysis.figures import write_figures
-    from analysis.runs import load, load_recipe
-    from analysis.tables import summary_markdown, write_tables
-    from analysis.terminal import as_rich_table
-    from analysis.tested import write_tests
-    from orchestrator.closing import close_tracking, last_words
-
-    frame, recipe = load(outcome.folder), load_recipe(outcome.folder)
-    tables = write_tables(frame, recipe, outcome.folder / "tables")
-    figures = write_figures(frame, recipe, outcome.folder / "figures")
-    tests = write_tests(outcome.folder, recipe, outcome.folder / "tables")
-    files = [*tables, *tests, *figures]
-    close_tracking(outcome, files, summary_markdown(frame, recipe))
-    table = as_rich_table(frame)
-    if table is not None:
-        console.print(table)
-    for line in last_words(outcome, files, arguments):
-        console.print(line)
 
 
 def _plan(arguments: Sequence[str], console: Console) -> int:
@@ -203,6 +180,12 @@ def _prepare(arguments: Sequence[str], console: Console) -> int:
     return bring(arguments, console)
 
 
+def _report(arguments: Sequence[str], console: Console) -> int:
+    from orchestrator.publishing import report
+
+    return report(arguments, console)
+
+
 def _gc(arguments: Sequence[str], console: Console) -> int:
     from orchestrator.leftovers import collect
 
@@ -215,6 +198,7 @@ _VERBS: dict[str, Callable[[Sequence[str], Console], int]] = {
     "run": _run,
     "status": _status,
     "explain": _explain,
+    "report": _report,
     "gc": _gc,
 }
 

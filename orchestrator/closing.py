@@ -41,8 +41,8 @@ def last_words(
     yield from time_lines(outcome)
     yield from _counts(outcome)
     for file in files:
-        if file.suffix == ".html":
-            yield f"table    {file}"
+        if file.name == "report.html":
+            yield f"report   {file}"
         if file.suffix == ".png":
             yield f"figure   {file}"
     yield f"results  {outcome.folder / 'results.parquet'}"

@@ -62,6 +62,11 @@ class Outcome:
     signal: int | None = None
 
     @property
+    def root(self) -> Path:
+        """Where store, data and runs lie."""
+        return self.folder.parent
+
+    @property
     def exit_status(self) -> int:
         """0 every cell done, 75 incomplete, 128 + number after a signal."""
         if self.signal is not None:

@@ -1,0 +1,113 @@
+"""Test photos as cards for the report: high, low, and what each strategy's network said of them.
+
+Shape legend: H rows, W columns, 3 colours.
+"""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trainables.degrade import resize
+from trainables.errors import DataError
+from trainables.fingerprint import seed_of
+from trainables.spec import ViewSpec
+from trainables.views import View, open_view
+
+N_PHOTOS = 8
+#: Cells that are compared on a card, by strategy; the largest of each.
+SHOWN = ("low", "mixed", "staged_hl", "high", "sr_low")
+THUMBNAIL_QUALITY = 85
+
+
+def photo_cards(
+    plan: Mapping[str, Any], frame: pd.DataFrame, predictions: pd.DataFrame, data_root: Path
+) -> str:
+    """Cards of photos chosen at random, by a fixed seed, as an HTML fragment.
+
+    Args:
+        plan: of `plan.json`.
+        frame: of `runs.load`.
+        predictions: of `predictions.parquet`.
+        data_root: where the prepared views lie.
+
+    Returns:
+        An empty text where nothing is done, or the views are not at hand.
+    """
+    cells = shown_cells(frame)
+    try:
+        high, low = _views(plan, cells, data_root)
+    except (DataError, KeyError, StopIteration):
+        return ""
+    said = predictions.loc[(predictions["test"] == "low") & predictions["cell"].isin(cells)]
+    photos = np.random.default_rng(seed_of("cards")).permutation(len(low))[:N_PHOTOS]
+    return "".join(_card(high, low, int(place), said, cells) for place in sorted(photos))
+
+
+def shown_cells(frame: pd.DataFrame) -> dict[str, str]:
+    """The done cells to compare, by name: the largest of each strategy, first seed.
+
+    In Table 2 the row H0 is the strategy `low`.
+    """
+    done = frame.loc[frame["status"] == "done"]
+    found: dict[str, str] = {}
+    order = ["seed", "high_level", "low_level"]
+    for row in done.sort_values(order, ascending=[True, False, False]).to_dict("records"):
+        strategy = str(row["strategy"])
+        if strategy == "staged_hl" and row["high_level"] == 0:
+            strategy = "low"
+        if strategy in SHOWN and strategy not in found.values():
+            found[str(row["cell"])] = strategy
+    return dict(sorted(found.items(), key=lambda item: SHOWN.index(item[1])))
+
+
+def _views(plan: Mapping[str, Any], cells: Mapping[str, str], data_root: Path) -> tuple[View, View]:
+    """The high and the low evaluation view of the first cell that has both."""
+    by_form: dict[str, ViewSpec] = {}
+    for cell in cells:
+        stage = plan["stages"][plan["cells"][cell]["stage"]]
+        for view in stage["evaluations"]:
+            by_form.setdefault(view["form"], ViewSpec.model_validate_json(json.dumps(view)))
+    return open_view(data_root, by_form["high"]), open_view(data_root, by_form["low"])
+
+
+def _card(high: View, low: View, place: int, said: pd.DataFrame, cells: Mapping[str, str]) -> str:
+    names, row = low.class_names, int(low.rows_N[place])
+    label = html.escape(names[int(low.labels_N[place])])
+    side_px = high.spec.canvas_px
+    blurred_HW3 = resize(low.images_NHWC[place], side_px, side_px, low.spec.kernel, antialias=True)
+    of_photo = said.loc[said["row"] == row]
+    lines = "".join(
+        _line(cells[str(record["cell"])], record, names) for record in of_photo.to_dict("records")
+    )
+    return (
+        f'<figure class="card"><div>{_image(high.images_NHWC[place], f"{label}, high-res")}'
+        f"{_image(blurred_HW3, f'{label}, low-res')}</div>"
+        f"<figcaption><b>{label}</b><ul>{lines}</ul></figcaption></figure>\n"
+    )
+
+
+def _line(strategy: str, record: Mapping[Any, Any], names: Sequence[str]) -> str:
+    right = record["predicted"] == record["label"]
+    sign, word = ("✓", "right") if right else ("✗", "wrong")
+    predicted = html.escape(names[int(record["predicted"])])
+    return (
+        f'<li class="{word}"><span title="{word}">{sign}</span> <b>{html.escape(strategy)}</b> '
+        f"{predicted} {record['confidence']:.0%}</li>"
+    )
+
+
+def _image(image_HW3: NDArray[np.uint8], text: str) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image_HW3)).save(file, "JPEG", quality=THUMBNAIL_QUALITY)
+    data = base64.b64encode(file.getvalue()).decode()
+    return f'<img alt="{text}" src="data:image/jpeg;base64,{data}">'

@@ -1,0 +1,288 @@
+"""One self-contained page of a run: tables, figures, photos, cost, and how to do it again.
+
+No script, nothing from outside, images inline; prints; readable on a phone, dark and light.
+"""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analysis import paper
+from analysis.compare import compare, tables_of
+from analysis.cost import costs, draw_costs, summary
+from analysis.figures import draw
+from analysis.learning import draw_learning, epochs_of
+from analysis.photo_cards import photo_cards
+from analysis.runs import load, load_recipe
+from analysis.setting import deviations, setting_of
+from analysis.tables import STYLE, html_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REPORT_FILE = "report.html"
+RUN_FILE = "run.json"
+PLAN_FILE = "plan.json"
+PREDICTIONS_FILE = "predictions.parquet"
+DOTS_PER_IN = 110
+#: Pages that were written beside the run's tables and belong into the report, with their titles.
+OTHER_TABLES = {
+    "paired": "Which differences are real",
+    "claims": "The paper's claims on Table 2",
+    "exchange": "What a high-res label is worth",
+    "tests": "Test photos made low in other ways",
+}
+FIGURES = {"exchange": "Accuracy over both kinds of labels", "figure3": "Figure 3"}
+_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 1.5em auto; max-width: 72em;
+ padding: 0 1em; overflow-wrap: anywhere }}
+h1 {{ line-height: 1.2 }} h2 {{ margin-top: 2em; border-top: 1px solid #8886; padding-top: .6em }}
+img {{ max-width: 100%; height: auto; background: #fff }}
+pre {{ white-space: pre-wrap; background: #8882; padding: .7em; border-radius: .3em }}
+dl {{ display: grid; grid-template-columns: minmax(8em, max-content) 1fr; gap: .2em 1em }}
+dt {{ opacity: .75 }} dd {{ margin: 0 }}
+.state {{ font-weight: 600; padding: .5em .8em; background: #8882;
+ border-left: .4em solid #2f7d4f }}
+.state.part {{ border-color: #c2570c }}
+.cards {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(15em, 1fr)); gap: 1em }}
+.card {{ margin: 0; padding: .6em; border: 1px solid #8886; border-radius: .4em;
+ break-inside: avoid }}
+.card div {{ display: flex; gap: .4em }} .card img {{ width: 50%; image-rendering: auto }}
+.card ul {{ list-style: none; margin: .3em 0 0; padding: 0; font-size: .85em }}
+.card .right span {{ color: #2f7d4f }} .card .wrong span {{ color: #c2570c }}
+.note {{ font-size: .9em; opacity: .85 }}
+@media print {{ body {{ max-width: none; font-size: 11px }} h2 {{ break-after: avoid }} }}
+{style}</style></head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything of a run that the report reads; what is missing is left out of it.
+
+    Attributes:
+        folder: of the run.
+        data_root: where prepared views lie.
+        frame: of `runs.load`.
+        recipe: of `recipe.yaml`.
+        plan: of `plan.json`.
+        record: of `run.json`: command, versions, hardware, seconds.
+    """
+
+    folder: Path
+    data_root: Path
+    frame: pd.DataFrame
+    recipe: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    record: Mapping[str, Any]
+
+
+def write_report(folder: Path, data_root: Path) -> Path:
+    """Write `report.html` of a run, complete or not; its tables are written before.
+
+    Args:
+        folder: of the run.
+        data_root: `<root>/data`, for the photos; they are left out where it has none.
+
+    Returns:
+        The file.
+
+    Raises:
+        DataError: when the folder holds no results.
+    """
+    run = Run(
+        folder,
+        data_root,
+        load(folder),
+        load_recipe(folder),
+        _json(folder / PLAN_FILE),
+        _json(folder / RUN_FILE),
+    )
+    body = "\n".join(part for part in _sections(run) if part)
+    title = html.escape(str(run.recipe.get("name") or "run"))
+    path = folder / REPORT_FILE
+    path.write_text(_PAGE.format(title=title, style=STYLE, body=body), encoding="utf-8")
+    return path
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _sections(run: Run) -> Iterator[str]:
+    yield _head(run)
+    yield from _tables(run)
+    yield from _other_tables(run)
+    yield _photos(run)
+    if run.plan:
+        yield _figure("Learning curves", draw_learning(run.plan, epochs_of(run.folder)), _LEARNING)
+        yield _cost(run)
+    yield _deviations(run)
+    yield _redo(run)
+
+
+def _head(run: Run) -> str:
+    name, setting = str(run.recipe.get("name") or "run"), setting_of(run.frame, run.recipe)
+    counts = run.frame["status"].value_counts().to_dict()
+    done, total = int(counts.get("done", 0)), len(run.frame)
+    others = ", ".join(f"{n} {status}" for status, n in counts.items() if status != "done")
+    state = (
+        f"Complete: all {total} cells are done."
+        if done == total
+        else (
+            f"Not complete: {done} of {total} cells are done ({others}). What follows shows those."
+        )
+    )
+    part = "" if done == total else " part"
+    description = html.escape(str(run.recipe.get("description") or ""))
+    return (
+        f"<h1>{html.escape(name)}</h1>\n<p>{description}</p>\n<p>{html.escape(setting.title)}.</p>"
+        f'\n<p class="state{part}">{html.escape(state)}</p>'
+    )
+
+
+def _tables(run: Run) -> Iterator[str]:
+    for table in tables_of(run.frame):
+        rows = run.frame.loc[run.frame["table"] == table]
+        setting, comparison = setting_of(rows, run.recipe), compare(run.frame, table)
+        yield _heading(paper.TITLES.get(table, "Results"))
+        yield html_table(comparison, setting)
+        yield _inline(draw(comparison, setting), f"{table} as a figure")
+
+
+def _other_tables(run: Run) -> Iterator[str]:
+    """Fragments that other writers left beside the tables, as `<name>.html` pages of their own."""
+    for name, title in OTHER_TABLES.items():
+        file = run.folder / "tables" / f"{name}.html"
+        if file.is_file():
+            yield _heading(title) + body_of(file.read_text(encoding="utf-8"))
+        if name in FIGURES:
+            yield _picture(run.folder / "figures" / f"{name}.png", FIGURES[name])
+    picture = _picture(run.folder / "figures" / "figure3.png", FIGURES["figure3"])
+    if picture:
+        yield _heading("Figure 3: what the networks look at") + picture
+
+
+def body_of(page: str) -> str:
+    """What stands between `<body>` and `</body>` of a page of ours."""
+    return page.partition("<body>")[2].partition("</body>")[0]
+
+
+def _photos(run: Run) -> str:
+    file = run.folder / PREDICTIONS_FILE
+    if not run.plan or not file.is_file():
+        return ""
+    cards = photo_cards(run.plan, run.frame, pd.read_parquet(file), run.data_root)
+    if not cards:
+        return ""
+    return (
+        _heading("Test photos") + f'<p class="note">{_PHOTOS}</p>\n<div class="cards">{cards}</div>'
+    )
+
+
+def _cost(run: Run) -> str:
+    lines = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
+        for name, value in (*summary(run.frame, run.plan), *_seconds(run.record))
+    )
+    figure = draw_costs(costs(run.frame, run.plan))
+    drawn = "" if figure is None else _inline(figure, "accuracy against image passes")
+    return f"{_heading('Cost and speed')}<dl>{lines}</dl>{drawn}"
+
+
+def _seconds(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, seconds in (record.get("seconds") or {}).items():
+        yield f"this run: {name}", f"{float(seconds):,.1f} s"
+
+
+def _deviations(run: Run) -> str:
+    lines = [
+        f"<li>{html.escape(line)}</li>"
+        for table in tables_of(run.frame)
+        for line in deviations(
+            setting_of(run.frame.loc[run.frame["table"] == table], run.recipe), table
+        )
+    ]
+    if not lines:
+        return ""
+    return f"{_heading('What differs from the paper')}<ul>{''.join(dict.fromkeys(lines))}</ul>"
+
+
+def _redo(run: Run) -> str:
+    record = run.record
+    facts = {
+        "command": record.get("command", ""),
+        "seeds": ", ".join(str(seed) for seed in sorted(set(run.frame["seed"].tolist()))),
+        "data fingerprint": str(record.get("data_key", ""))[:16],
+        "commit": record.get("commit") or "",
+        "hardware": record.get("hardware", ""),
+        "ended": record.get("ended", ""),
+    } | {f"{name} version": value for name, value in (record.get("versions") or {}).items()}
+    lines = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd>"
+        for name, value in facts.items()
+        if value
+    )
+    return (
+        f'{_heading("How to do it again")}<dl>{lines}</dl><p class="note">Everything that '
+        "decides the numbers stands in recipe.yaml and plan.json beside this page. Photographs "
+        "belong to their photographers.</p>"
+    )
+
+
+def _heading(text: str) -> str:
+    return f"<h2>{html.escape(text)}</h2>\n"
+
+
+def _figure(title: str, figure: "Figure | None", note: str) -> str:
+    if figure is None:
+        return ""
+    return f'{_heading(title)}<p class="note">{note}</p>{_inline(figure, title)}'
+
+
+def _inline(figure: "Figure", text: str) -> str:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DOTS_PER_IN, metadata={"Software": None})
+    return _tag(file.getvalue(), text)
+
+
+def _picture(file: Path, text: str) -> str:
+    return _tag(file.read_bytes(), text) if file.is_file() else ""
+
+
+def _tag(png: bytes, text: str) -> str:
+    data = base64.b64encode(png).decode()
+    return f'<p><img alt="{html.escape(text)}" src="data:image/png;base64,{data}"></p>'
+
+
+_LEARNING = (
+    "Accuracy on the training photos in each epoch, by what the stages were trained on, one after "
+    "another; a line is one stage, lighter with more photos. Test photos are opened at a stage's "
+    "end only."
+)
+_PHOTOS = (
+    "Chosen at random: high-res, low-res as the network sees it, and what each strategy's largest "
+    "cell says of the low-res photo, with its probability."
+)

@@ -1,0 +1,83 @@
+"""From a finished run to what a person reads: tables, figures, report, MLflow, last words."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from orchestrator.display import program
+from trainables.errors import ConfigError
+
+if TYPE_CHECKING:
+    from orchestrator.sweep import Outcome
+
+
+def publish(outcome: "Outcome", command: str, arguments: Sequence[str], console: Console) -> None:
+    """Write everything of a run, tell MLflow, and say the last words on the terminal."""
+    from analysis.runs import load, load_recipe
+    from analysis.tables import summary_markdown
+    from analysis.terminal import as_rich_table
+    from orchestrator.closing import close_tracking, last_words
+    from orchestrator.run_record import write_record
+
+    write_record(outcome, command)
+    frame, recipe = load(outcome.folder), load_recipe(outcome.folder)
+    files = write_pages(outcome.folder, outcome.root)
+    close_tracking(outcome, files, summary_markdown(frame, recipe))
+    table = as_rich_table(frame)
+    if table is not None:
+        console.print(table)
+    for line in last_words(outcome, files, arguments):
+        console.print(line)
+
+
+def write_pages(folder: Path, root: Path) -> list[Path]:
+    """Tables, figures and `report.html` of a run, from the files in its folder.
+
+    Args:
+        folder: of the run.
+        root: under which `data/` holds the prepared views, for the photos in the report.
+
+    Returns:
+        The files written.
+
+    Raises:
+        DataError: when the folder holds no results.
+    """
+    from analysis.figures import write_figures
+    from analysis.report import write_report
+    from analysis.runs import load, load_recipe
+    from analysis.tables import write_tables
+    from analysis.tested import write_tests
+
+    frame, recipe = load(folder), load_recipe(folder)
+    tables = write_tables(frame, recipe, folder / "tables")
+    tests = write_tests(folder, recipe, folder / "tables")
+    figures = write_figures(frame, recipe, folder / "figures")
+    return [*tables, *tests, *figures, write_report(folder, root / "data")]
+
+
+def report(arguments: Sequence[str], console: Console) -> int:
+    """`f2c report`: write a run's pages again.
+
+    Raises:
+        ConfigError: when no run is named.
+        DataError: when it has no results.
+    """
+    from orchestrator.flags import leading_words, parse
+
+    words = leading_words(arguments)
+    if len(words) != 1:
+        raise ConfigError("report wants a recipe or the folder of a run: f2c report demo")
+    folder = Path(words[0])
+    if folder.is_dir():
+        root = folder.parent
+    else:
+        recipe, machine = parse(words[0], arguments[1:])
+        folder, root = machine.root / recipe.name, machine.root
+    for file in write_pages(folder, root):
+        if file.suffix in (".html", ".png"):
+            console.print(f"{file.stem:8} {file}")
+    console.print(f"next     {program()} status {words[0]}")
+    return 0

@@ -1,0 +1,57 @@
+"""With what a run was made: `run.json`, beside its results."""
+
+import json
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from orchestrator.cluster import local_cpus, local_gpus
+from orchestrator.run_tags import git_commit
+
+if TYPE_CHECKING:
+    from orchestrator.sweep import Outcome
+
+RECORD_FILE = "run.json"
+PACKAGES = ("fine-to-coarse", "torch", "ray", "mlflow", "numpy", "pillow")
+
+
+def write_record(outcome: "Outcome", command: str) -> Path:
+    """Write command, versions, hardware, seconds and data of a run.
+
+    A run that had nothing to train keeps the record of the one that trained.
+    """
+    file = outcome.folder / RECORD_FILE
+    if file.exists() and not outcome.progress.statuses:
+        return file
+    record = {
+        "command": command,
+        "commit": git_commit(),
+        "ended": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+        "data_key": outcome.experiment.facts.data_key,
+        "precision": outcome.experiment.recipe.train.precision,
+        "hardware": hardware(),
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "seconds": {name: round(seconds, 2) for name, seconds in outcome.seconds.items()},
+        "stages_trained": len(outcome.progress.trained),
+    }
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(record, indent=1))
+    temporary.replace(file)
+    return file
+
+
+def hardware(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The driver's machine in words: processor, CPUs, memory, GPUs."""
+    try:
+        lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:  # not on Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor() or platform.machine()
+    memory_gib = psutil.virtual_memory().total / 2**30
+    return f"{processor}, {local_cpus()} CPUs, {memory_gib:.0f} GiB, {local_gpus()} GPUs"
