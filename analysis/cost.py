@@ -78,6 +78,8 @@ def draw_costs(table: pd.DataFrame) -> "Figure | None":
             alpha=0.8,
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda passes, _: f"{passes:,.0f}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("image passes in training, all stages of the cell", fontsize=10)
     axes.set_ylabel("accuracy on low-res test, %", fontsize=10)
     axes.grid(color="#dddddd", which="both", linewidth=0.6)

@@ -96,15 +96,16 @@ def draw_learning(plan: Mapping[str, Any], epochs: Epochs) -> "Figure | None":
 def _draw_kind(axes: "Axes", kind: str, stages: list[tuple[int, str]], epochs: Epochs) -> None:
     import matplotlib as mpl
 
-    largest = max(size for size, _ in stages)
+    smallest, largest = stages[0][0], stages[-1][0]
     for size, key in stages:
-        colour = mpl.colormaps[COLOUR_MAP](0.85 * size / largest)
+        colour = mpl.colormaps[COLOUR_MAP](0.85 * (size - smallest) / max(largest - smallest, 1))
         passed = [record["epoch"] for record in epochs[key]]
         percent = [100 * record["accuracy"] for record in epochs[key]]
         axes.plot(passed, percent, marker="o", markersize=2.5, color=colour, linewidth=1.2)
-    sizes = f"{stages[0][0]}" if stages[0][0] == largest else f"{stages[0][0]} to {largest}"
+    sizes = f"{largest}" if smallest == largest else f"{smallest} to {largest}"
     axes.set_title(f"{kind}\n{sizes} photos", fontsize=10, parse_math=False)
     axes.set_xlabel("epoch of the stage", fontsize=9)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylim(-2, 102)
     axes.grid(color="#dddddd")
     axes.spines[["top", "right"]].set_visible(False)
