@@ -90,7 +90,7 @@ def _in_caffes_axes(array: NDArray[np.floating]) -> NDArray[np.float32]:
     """H W I O to O I H W, (in, out) to (out, in); a bias as it is."""
     axes = (3, 2, 0, 1) if array.ndim == 4 else tuple(reversed(range(array.ndim)))
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array.transpose(axes), dtype=np.float32)
+        return np.array(array.transpose(axes), dtype=np.float32, order="C")
 
 
 def _fc6_in_caffes_order(
