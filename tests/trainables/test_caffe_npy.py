@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from trainables.errors import DataError
-from trainables.models.npy_weights import channels_first, read_npy_layers
+from trainables.models.npy_weights import read_npy_layers
 from trainables.models.plain_pickle import ForbiddenError, read_pickle
 from trainables.models.weights import read_weights
 from trainables.spec import ModelSpec
@@ -229,6 +229,17 @@ def test_references_are_not_expanded(tmp_path):
         read(tmp_path, npy(content + b"."))
 
 
+def test_memory_stays_within_the_file(tmp_path):
+    """A text or an array that is remembered could be copied again and again."""
+    text = b"\x80\x02X" + struct.pack("<i", 5000) + b"a" * 5000 + b"q\x000"
+    encode = b"c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R"
+    with pytest.raises(DataError, match="again and again"):
+        read(tmp_path, npy(text + encode * 50 + b"."))
+    shared = np.zeros((100, 100), np.float32)
+    with pytest.raises(DataError, match="for several layers"):
+        read(tmp_path, saved({f"fc{i}": [shared, shared] for i in range(5)}, 4))
+
+
 def test_a_list_within_itself_is_refused(tmp_path):
     loop: list = []
     loop.append(loop)
@@ -265,39 +276,3 @@ def test_another_network_is_refused_by_its_shapes(tmp_path):
         read_weights(path, ModelSpec())
     with pytest.raises(DataError, match="not squeezenet1_1"):
         read_weights(path, ModelSpec(name="squeezenet1_1"))
-
-
-def smooth_fc6(n_units: int, share: float) -> np.ndarray:
-    """(units, 9216) in Caffe's order; `share` of the variance is common to a channel's map."""
-    common = RNG.standard_normal((n_units, 256, 1, 1))
-    own = RNG.standard_normal((n_units, 256, 6, 6))
-    mixed = np.sqrt(share) * common + np.sqrt(1 - share) * own
-    return (0.005 * mixed).astype(np.float32).reshape(n_units, -1)
-
-
-def hwc(fc6: np.ndarray) -> np.ndarray:
-    return fc6.reshape(-1, 256, 6, 6).transpose(0, 2, 3, 1).reshape(fc6.shape)
-
-
-@pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
-@pytest.mark.parametrize("order", ["chw", "hwc"])
-def test_the_order_of_fc6_is_found_out(tmp_path, share, order):
-    fc6 = smooth_fc6(64, share)
-    stored = fc6 if order == "chw" else hwc(fc6)
-    layers = {"fc6": [np.ascontiguousarray(stored.T), np.zeros(64, np.float32)]}
-    assert np.array_equal(read(tmp_path, saved(layers, 4))["fc6"][0], fc6)
-    assert np.array_equal(read(tmp_path, saved(layers, 4), order)["fc6"][0], fc6)
-
-
-def test_an_fc6_without_a_clear_order_is_refused_until_it_is_named(tmp_path):
-    fc6 = smooth_fc6(64, 0.0)
-    layers = {"fc6": [fc6.T.copy(), np.zeros(64, np.float32)]}
-    with pytest.raises(DataError, match=r"cannot be told.*--model\.fc6-order hwc"):
-        read(tmp_path, saved(layers, 4))
-    assert np.array_equal(read(tmp_path, saved(layers, 4), "chw")["fc6"][0], fc6)
-    assert np.array_equal(hwc(read(tmp_path, saved(layers, 4), "hwc")["fc6"][0]), fc6)
-
-
-@pytest.mark.parametrize("constant", [0.0, 0.01])
-def test_constant_weights_have_no_order(constant):
-    assert channels_first(np.full((8, 9216), constant, np.float32)) is None
