@@ -149,10 +149,12 @@ def _digest(file: str, what: str, model: ModelSpec, root: Path, faults: list[str
     if path.is_file():
         (digest,) = file_sums([path], root / "data" / "sums.json")
         return digest
-    kinds = {
-        "weights": "--model.weights FILE (.caffemodel, .npy, .safetensors or a torchvision state "
-        "dict), or --model.weights none for random ones",
-        "mean image": "--model.mean-image FILE (.binaryproto or .npy), or none for the mean pixel",
-    }
-    faults.append(f"{what} {file} of {model.name} are missing: give {kinds[what]}")
+    if what == "weights":
+        advice = (
+            "are missing: give --model.weights FILE (.caffemodel, .npy, .safetensors or a "
+            "torchvision state dict), or --model.weights none for random ones"
+        )
+    else:
+        advice = "is missing: give --model.mean-image FILE (.binaryproto or .npy), or none"
+    faults.append(f"{what} {file} of {model.name} {advice}")
     return "expected"

@@ -23,7 +23,7 @@ FC6_CHW = (256, 6, 6)
 #: Units that the order of `fc6` is judged by: 512 x 15,360 pairs, so chance is about 0.0004.
 JUDGED_UNITS = 512
 #: The better order's correlation must reach this, and this many times the other's.
-MIN_CORRELATION, MIN_RATIO = 0.02, 3.0
+MIN_CORRELATION, MIN_RATIO = 0.01, 3.0
 
 
 def read_npy_layers(path: Path, fc6_order: Fc6Order) -> dict[str, list[NDArray[np.float32]]]:
@@ -37,10 +37,10 @@ def read_npy_layers(path: Path, fc6_order: Fc6Order) -> dict[str, list[NDArray[n
     Raises:
         DataError: when it is damaged, holds other objects, or leaves the order of `fc6` open.
     """
-    layers = {
-        name: [_in_caffes_axes(array) for array in _pair(path, name, blobs)]
-        for name, blobs in _dictionary(path).items()
-    }
+    pairs = {name: _pair(path, name, blobs) for name, blobs in _dictionary(path).items()}
+    if sum(array.nbytes for pair in pairs.values() for array in pair) > path.stat().st_size:
+        raise DataError(f"{path} uses an array for several layers; that is no trained network")
+    layers = {name: [_in_caffes_axes(array) for array in pair] for name, pair in pairs.items()}
     if "fc6" in layers:
         layers["fc6"][0] = _fc6_in_caffes_order(path, layers["fc6"][0], fc6_order)
     return layers
@@ -90,7 +90,7 @@ def _in_caffes_axes(array: NDArray[np.floating]) -> NDArray[np.float32]:
     """H W I O to O I H W, (in, out) to (out, in); a bias as it is."""
     axes = (3, 2, 0, 1) if array.ndim == 4 else tuple(reversed(range(array.ndim)))
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array.transpose(axes), dtype=np.float32)
+        return np.array(array.transpose(axes), dtype=np.float32, order="C")
 
 
 def _fc6_in_caffes_order(

@@ -6,58 +6,23 @@ stack; every other operation, and every Python object that is no such array, ref
 """
 
 import itertools
-import math
 import pickletools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from trainables.models.pickled_arrays import (
+    CALLS,
+    KNOWN,
+    Array,
+    DType,
+    ForbiddenError,
+    Global,
+    filled,
+    order_of,
+    text_of,
+)
 
-#: What arrays are made of, by numpy 1's and numpy 2's names.
-_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
-_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
-RECONSTRUCT, SCALAR, FROMBUFFER = "_reconstruct", "scalar", "_frombuffer"
-NDARRAY, DTYPE, ENCODE = "ndarray", "dtype", "encode"
-KNOWN = {
-    **{f"{module} {name}": name for module in _MODULES for name in (RECONSTRUCT, SCALAR)},
-    **{f"{module} {FROMBUFFER}": FROMBUFFER for module in _NUMERIC},
-    "numpy ndarray": NDARRAY,
-    "numpy dtype": DTYPE,
-    "_codecs encode": ENCODE,
-}
-FLOATS = ("f2", "f4", "f8")
-OBJECTS = "O8"
-MAX_AXES = 32
 MARK = object()
-
-
-class ForbiddenError(ValueError):
-    """The pickle holds Python objects that are no plain numbers."""
-
-
-class Global(NamedTuple):
-    """A name of `KNOWN`, in the place of the object that unpickling would fetch."""
-
-    name: str
-
-
-class DType:
-    """The type of an array's elements, and its byte order once the pickle has told it."""
-
-    def __init__(self, code: str) -> None:
-        self.code, self.order = code, "="
-
-    def numpy(self) -> np.dtype:
-        """As numpy's; floats only."""
-        return np.dtype(f"{self.order}{self.code}")
-
-
-class Array:
-    """An array: `value` is floats, or the list of an array of objects, once its state is known."""
-
-    def __init__(self, value: NDArray[np.floating] | list | None = None) -> None:
-        self.value = value
 
 
 def read_pickle(data: bytes) -> Any:
@@ -70,7 +35,7 @@ def read_pickle(data: bytes) -> Any:
         ForbiddenError: for any other Python object, naming it.
         ValueError: when the pickle is damaged.
     """
-    machine = _Machine()
+    machine = _Machine(n_bytes=len(data))
     try:
         for opcode, argument, _ in pickletools.genops(data):
             if opcode.name == "STOP":
@@ -86,9 +51,10 @@ def read_pickle(data: bytes) -> Any:
 class _Machine:
     """The stack and the memory of a pickle."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_bytes: int) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self._text_left = 2 * n_bytes + 1000
 
     def pop(self) -> Any:
         return self.stack.pop()
@@ -110,6 +76,12 @@ class _Machine:
         if self.stack.pop() is not MARK:
             raise ValueError("a mark is missing")
         return items[::-1]
+
+    def spend(self, values: tuple) -> None:
+        """Count texts that are about to be copied; one that is remembered could be endlessly."""
+        self._text_left -= sum(len(value) for value in values if isinstance(value, str))
+        if self._text_left < 0:
+            raise ValueError("it copies a text again and again")
 
     def remember(self, index: int | None) -> None:
         self.memo[len(self.memo) if index is None else int(index)] = self.stack[-1]
@@ -133,7 +105,7 @@ def _set_items(machine: _Machine, items: list[Any]) -> None:
     for key, value in zip(items[::2], items[1::2], strict=True):
         if type(key) not in (str, bytes):
             raise ValueError("a key that is no text")
-        target[_text(key)] = value
+        target[text_of(key)] = value
 
 
 def _make_dict(machine: _Machine, _: Any) -> None:
@@ -176,6 +148,7 @@ def _reduce(machine: _Machine, _: Any) -> None:
         raise ValueError("a call of nothing")
     if function.name not in CALLS:
         raise ForbiddenError(f"a call of {function.name}")
+    machine.spend(arguments)
     machine.stack.append(CALLS[function.name](*arguments))
 
 
@@ -184,80 +157,15 @@ def _build(machine: _Machine, _: Any) -> None:
     if type(state) is not tuple:
         raise ValueError("a state that is no tuple")
     if type(target) is DType:
-        target.order = _order(state[1])
+        target.order = order_of(state[1])
     elif type(target) is Array:
         _, shape, dtype, fortran, content = state
-        target.value = _filled(content, dtype, shape, fortran=bool(fortran))
+        machine.spend(state)
+        target.value = filled(content, dtype, shape, fortran=bool(fortran))
     else:
         raise ValueError("a state without an array")
 
 
-def _order(mark: Any) -> str:
-    mark = _text(mark)
-    if mark not in ("<", ">", "=", "|"):
-        raise ValueError("no byte order")
-    return "=" if mark == "|" else mark
-
-
-def _text(value: Any) -> str:
-    """Python 2 wrote texts as bytes."""
-    return value.decode("latin-1") if isinstance(value, bytes) else value
-
-
-def _bytes(value: Any) -> bytes | bytearray:
-    """Python 2 wrote bytes as texts, of which `pickletools` makes Latin-1."""
-    return value.encode("latin-1") if isinstance(value, str) else value
-
-
-def _filled(content: Any, dtype: Any, shape: Any, *, fortran: bool) -> Any:
-    if type(dtype) is not DType:
-        raise ValueError("an array without a type")
-    if type(shape) is not tuple or len(shape) > MAX_AXES or not all(map(_is_side, shape)):
-        raise ValueError("an array without a shape")
-    if dtype.code == OBJECTS:
-        if type(content) is not list or math.prod(shape) != len(content):
-            raise ValueError("an array of objects without its objects")
-        return content
-    flat = np.frombuffer(_bytes(content), dtype.numpy())
-    if math.prod(shape) != flat.size:
-        raise ValueError(f"an array of shape {shape} holds {flat.size} numbers")
-    return flat.reshape(shape, order="F" if fortran else "C")
-
-
-def _is_side(side: Any) -> bool:
-    return type(side) is int and side >= 0
-
-
-def _make_dtype(code: Any, *_: Any) -> DType:
-    code = _text(code)
-    if code == "O":
-        code = OBJECTS
-    if code not in (*FLOATS, OBJECTS):
-        raise ForbiddenError(f"an array of type {str(code)[:20]}")
-    return DType(code)
-
-
-def _make_scalar(dtype: Any, content: Any) -> float:
-    return float(_filled(content, dtype, (), fortran=False))
-
-
-def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any) -> Array:
-    return Array(_filled(content, dtype, shape, fortran=_text(order) == "F"))
-
-
-def _encode(text: Any, encoding: Any) -> bytes:
-    if encoding not in ("latin1", "latin-1"):
-        raise ForbiddenError("a text encoded otherwise than numpy does")
-    return text.encode("latin-1")
-
-
-CALLS: dict[str, Callable[..., Any]] = {
-    RECONSTRUCT: lambda *_: Array(),
-    SCALAR: _make_scalar,
-    FROMBUFFER: _from_buffer,
-    DTYPE: _make_dtype,
-    ENCODE: _encode,
-}
 PASSED_OVER = ("PROTO", "FRAME")
 _VALUES = (
     "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING "
