@@ -14,7 +14,14 @@ from trainables.store import Store
 from trainables.views import stored_px
 
 #: Parameters (millions) of networks that are not built just to estimate their size on disk.
-MEGAPARAMETERS = {"alexnet": 57.7, "squeezenet1_1": 0.83, "tiny": 0.05, "resnet18": 11.3}
+MEGAPARAMETERS = {
+    "alexnet": 57.7,
+    "caffenet": 57.7,
+    "lrcnn_recon": 8.2,
+    "squeezenet1_1": 0.83,
+    "tiny": 0.05,
+    "resnet18": 11.3,
+}
 DEFAULT_MEGAPARAMETERS = 25.0
 
 

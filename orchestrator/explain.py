@@ -1,11 +1,13 @@
 """Why a cell's stages would be trained: done, missing, or differing from one of the same name."""
 
 import difflib
+import json
 from collections.abc import Iterator
 from typing import Any
 
 from orchestrator.plan import Plan, PlannedStage
 from trainables.errors import ConfigError
+from trainables.spec import StageSpec
 from trainables.store import Entry, Store
 
 
@@ -58,7 +60,9 @@ def _name(entry: Entry) -> str:
 
 
 def _differences(wanted: dict[str, Any], entry: Entry) -> dict[str, tuple[Any, Any]]:
-    there = flatten(entry.json("stage.json")["spec"])
+    # Through the model: a record from before a field was added has its default.
+    spec = StageSpec.model_validate_json(json.dumps(entry.json("stage.json")["spec"]))
+    there = flatten(spec.model_dump(mode="json"))
     names = dict.fromkeys([*wanted, *there])
     return {n: (there.get(n), wanted.get(n)) for n in names if there.get(n) != wanted.get(n)}
 

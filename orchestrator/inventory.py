@@ -15,6 +15,8 @@ from trainables.store import Entry, Store
 #: a rough guess from published operation counts and this program's own runs.
 GUESS_IMAGES_PER_S = {"alexnet": 25.0, "squeezenet1_1": 40.0, "tiny": 70.0}
 GUESS_DEFAULT = 12.0
+#: How much slower float32 trains than bfloat16 where that has instructions of its own.
+FLOAT32_SLOWDOWN = 2.5
 #: Evaluation needs no backward pass.
 EVALUATION_SPEEDUP = 3.0
 CANVAS_OF_GUESS_PX = 227
@@ -115,6 +117,8 @@ class Speeds:
         if known is not None:
             return known, True
         per_227 = GUESS_IMAGES_PER_S.get(spec.model.name, GUESS_DEFAULT)
+        if device == "cpu" and spec.training.precision == "float32":
+            per_227 /= FLOAT32_SLOWDOWN
         return per_227 * (CANVAS_OF_GUESS_PX / spec.views[0].canvas_px) ** 2, False
 
     def record(self, plan: Plan, entries: Iterable[Entry], device: str) -> None:
