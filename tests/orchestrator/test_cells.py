@@ -73,3 +73,21 @@ def test_a_strategy_spelt_out_in_the_recipe_runs_as_its_list_of_stages(experimen
         (("low",), 80, 100),
         (("low",), 80, 50),
     ]
+
+
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        ({"mine": {"strategy": "lwo"}}, "no strategy named lwo: did you mean low"),
+        ({"low": {"strategy": "low"}}, "variants.low: there is a strategy of this name"),
+    ],
+)
+def test_variants_have_names_of_their_own_and_known_strategies(experiment, variants, message):
+    made = experiment(variants=variants, cells={"strategies": ["low"]})
+    with pytest.raises(ConfigError, match=message):
+        names(made)
+
+
+def test_a_variant_is_a_strategy_by_its_name(experiment):
+    made = experiment(variants={"mine": {"strategy": "low"}}, cells={"strategies": ["mine"]})
+    assert names(made) == ["mine/h0-l8/s0"]

@@ -1,6 +1,11 @@
 from dataclasses import replace
 
+import pytest
+
+from analysis import paper
+from orchestrator.experiment import load_experiment
 from orchestrator.plan import make_plan
+from orchestrator.recipe_files import load_recipe
 from trainables.spec import SuperresSpec
 from trainables.strategies import STRATEGIES
 
@@ -135,3 +140,25 @@ def test_named_tests_make_low_photos_in_other_ways(experiment):
     assert (views["coarse"].resolution_px, views["coarse"].kernel) == (25, "bicubic")
     assert (views["blocks"].resolution_px, views["blocks"].kernel) == (50, "nearest")
     assert set(plan.stages[last(plan, "high/h8-l0/s0")].evaluations) == set(views.values())
+
+
+@pytest.mark.parametrize(("table1", "table2"), [("table1-cars", "table2-cars")])
+def test_table_1_after_table_2_trains_three_stages_more(tmp_path, table1, table2):
+    made = [
+        load_experiment(load_recipe(name), tmp_path, must_exist=False) for name in (table2, table1)
+    ]
+    alone, together = make_plan(made[:1]), make_plan(made)
+    more = [stage.name for key, stage in together.stages.items() if key not in alone.stages]
+    assert len(alone.stages) == 87
+    assert more == ["cars-alexnet-s8-s0", "cars-alexnet-l8-h8-s0", "cars-lrcnn_recon-l8-s0"]
+
+
+@pytest.mark.parametrize("name", ["table1-cars", "table3-birds"])
+def test_the_shipped_tables_plan_every_row_of_the_paper_that_can_be_run(tmp_path, name):
+    recipe = load_recipe(name)
+    planned = {
+        cell.strategy
+        for cell, _ in plan_of(load_experiment(recipe, tmp_path, must_exist=False)).cells.values()
+    }
+    rows = {row.strategy for row in paper.rows(recipe.table)}
+    assert planned == rows - {None}, "None is BB-3D-G, which is quoted"
