@@ -124,7 +124,7 @@ class Occlusion:
     def multiply_adds(self) -> MultiplyAdds:
         """What one map costs at all positions, with and without what is known of the layers."""
         n_positions = len(self.centres[0]) * len(self.centres[1])
-        dense = n_positions * _multiply_adds(self.network, self._grey_1CHW)
+        dense = n_positions * multiply_adds(self.network, self._grey_1CHW)
         incremental = self._incremental
         return MultiplyAdds(dense, incremental.multiply_adds() if incremental else dense)
 
@@ -194,8 +194,8 @@ def _exact_float32() -> AbstractContextManager[None]:
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
-def _multiply_adds(network: nn.Module, like_1CHW: Tensor) -> int:
-    """Products of one photo, as its convolutions and fully connected layers report them."""
+def multiply_adds(network: nn.Module, like_1CHW: Tensor) -> int:
+    """Products of one photo in a network's convolutions and fully connected layers."""
     counts: list[int] = []
 
     def count(module: nn.Module, _inputs: tuple, output: Tensor) -> None:

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -35,8 +37,9 @@ def network(name: str) -> nn.Module:
 def by_definition(
     module: nn.Module, image_CHW: torch.Tensor, centres, patch_px: int, convention="imagenet"
 ) -> np.ndarray:
-    """Section 3 word for word: grey a square of the photo, run the whole network, compare."""
-    plain = module(normalise(image_CHW[None], convention))
+    """Section 3 word for word, in double precision: grey a square, run it all, compare."""
+    module = copy.deepcopy(module).double()
+    plain = module(normalise(image_CHW[None], convention).double())
     heat = np.empty([len(c) for c in centres])
     for i, row in enumerate(centres[0]):
         occluded = image_CHW.repeat(len(centres[1]), 1, 1, 1)
@@ -45,17 +48,28 @@ def by_definition(
             left = int(column) - patch_px // 2
             bottom, right = top + patch_px, left + patch_px
             occluded[j, :, max(top, 0) : bottom, max(left, 0) : right] = 128
-        moved = module(normalise(occluded, convention)) - plain
-        heat[i] = moved.double().square().sum(1)
+        moved = module(normalise(occluded, convention).double()) - plain
+        heat[i] = moved.square().sum(1)
     return heat
 
 
-def assert_same(heat: np.ndarray, expected: np.ndarray) -> None:
-    np.testing.assert_allclose(heat, expected, rtol=1e-4, atol=1e-5 * expected.max())
+def assert_same(heat: np.ndarray, expected: np.ndarray, logits: float = 0.0) -> None:
+    """Up to float32's rounding of the logits, which a patch of a pixel hardly moves."""
+    np.testing.assert_allclose(
+        np.sqrt(heat),
+        np.sqrt(expected),
+        rtol=5e-5,
+        atol=1e-6 * logits + 1e-5 * expected.max() ** 0.5,
+    )
+
+
+def size_of_logits(module: nn.Module, image_CHW: torch.Tensor) -> float:
+    with torch.no_grad():
+        return float(module(normalise(image_CHW[None], "imagenet")).norm())
 
 
 NETWORKS = {
-    "alexnet": (227, 227, (53, 76, 113)),
+    "alexnet": (227, 227, (113, 113, 113)),
     "squeezenet1_1": (97, 80, (11, 16, 23)),
     "resnet18": (97, 80, (11, 16, 23)),
     "tiny": (49, 64, (3, 4, 7)),
@@ -66,13 +80,14 @@ NETWORKS = {
 def test_a_known_network_gives_the_map_of_the_definition(name):
     height, width, strides = NETWORKS[name]
     module, image_CHW = network(name), photo(height, width)
+    logits = size_of_logits(module, image_CHW)
     for patch_px, stride_px in zip((1, 13, 32), strides, strict=True):
         occlusion = Occlusion(
             module, "imagenet", (height, width), patch_px=patch_px, stride_px=stride_px
         )
         assert occlusion.layers_known
         expected = by_definition(module, image_CHW, occlusion.centres, patch_px)
-        assert_same(occlusion.at_centres(image_CHW), expected)
+        assert_same(occlusion.at_centres(image_CHW), expected, logits)
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", "tiny"])
@@ -180,11 +195,9 @@ def test_multiply_adds_are_those_of_the_part_that_the_patch_reaches():
 
 
 def test_alexnet_needs_a_quarter_of_its_multiply_adds_at_the_default_patch():
-    with torch.device("meta"):
-        module = build_model(ModelSpec(name="alexnet"), N_CLASSES).module
-    del module
     products = Occlusion(network("alexnet"), "caffe", (227, 227)).multiply_adds()
-    assert products.dense == 57**2 * 720_341_152
+    convolutions = 105_415_200 + 223_948_800 + 149_520_384 + 112_140_288 + 74_760_192
+    assert products.dense == 57**2 * (convolutions + 37_748_736 + 16_777_216 + 4096 * N_CLASSES)
     assert 4.0 < products.dense / products.incremental < 5.0
 
 
