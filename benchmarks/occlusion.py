@@ -1,0 +1,165 @@
+"""Time of a heat map: only what the patch reaches, whole networks in batches, captum's Occlusion.
+
+    python -m benchmarks.occlusion --network alexnet --patch-px 32 --stride-px 16
+
+All three see the same photo and patches, captum's (top left corners from 0 on, cut at the lower
+right), and give the squared distance of the logits, float32. They take turns in a new order each
+round. captum is no requirement of the project: pip install captum, or leave it out.
+"""
+
+import argparse
+import importlib.util
+import random
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.frames import Frame, mask
+from trainables.models import build_model
+from trainables.models.normalise import normalise
+from trainables.occluded_network import OccludedNetwork
+from trainables.occlusion import GREY, multiply_adds
+from trainables.patch_reach import patch
+from trainables.spec import ModelSpec
+
+SIDE_PX = {"alexnet": 227, "squeezenet1_1": 224, "resnet18": 224, "tiny": 96}
+BATCH_SIZES = (8, 16, 32, 64, 128)
+N_TRIED = 128
+
+
+class Task:
+    """One network, photo and grid of patches."""
+
+    def __init__(self, name: str, patch_px: int, stride_px: int) -> None:
+        torch.manual_seed(0)
+        self.side_px = SIDE_PX[name]
+        module = build_model(ModelSpec(name=name), 196).module
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(layer.weight)
+        self.network = module.eval().to(memory_format=torch.channels_last)
+        photo = torch.randint(0, 256, (1, 3, self.side_px, self.side_px), dtype=torch.uint8)
+        self.inputs = self._normalised(photo)
+        self.grey = self._normalised(torch.full_like(photo, GREY))
+        self.patch_px, self.stride_px = patch_px, stride_px
+        self.n = -(-(self.side_px - patch_px) // stride_px) + 1
+        self.span = patch(np.arange(self.n) * stride_px + patch_px // 2, patch_px, self.side_px)
+        self.logits = self.network(self.inputs)
+
+    @staticmethod
+    def _normalised(photo: Tensor) -> Tensor:
+        return normalise(photo, "imagenet").contiguous(memory_format=torch.channels_last)
+
+    def distance(self, inputs: Tensor) -> Tensor:
+        """Squared distance of the logits to the photo's, one an example."""
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return (self.network(inputs) - self.logits).square().sum(1)
+
+    def whole(self, batch_size: int, n_positions: int) -> Tensor:
+        """The whole network at the first positions."""
+        found = []
+        for start in range(0, n_positions, batch_size):
+            place = np.arange(start, min(start + batch_size, n_positions))
+            rows, columns = (self.span.at(axis) for axis in np.divmod(place, self.n))
+            corner = np.zeros(len(place), np.int64)
+            inside = mask(
+                rows,
+                columns,
+                Frame(corner, corner, self.side_px, self.side_px),
+                torch.device("cpu"),
+            )
+            found.append(self.distance(torch.where(inside, self.grey, self.inputs)))
+        return torch.cat(found)
+
+    def incremental(self, occluded: OccludedNetwork) -> Tensor:
+        """The map by `OccludedNetwork`, as one row."""
+        heat = torch.empty(self.n, self.n)
+        bases = occluded.bases(self.inputs)
+        for batch in occluded.batches:
+            moved = occluded.differences(bases, self.grey[0, :, :1, :1], batch)
+            heat[batch.row_B, batch.column_B] = moved.square().sum(1)
+        return heat.flatten()
+
+    def captum(self, batch_size: int) -> None:
+        """The same passes through the network by captum."""
+        from captum.attr import Occlusion as Captums  # pyright: ignore[reportMissingImports]
+
+        Captums(self.distance).attribute(
+            self.inputs,
+            sliding_window_shapes=(3, self.patch_px, self.patch_px),
+            strides=(3, self.stride_px, self.stride_px),
+            baselines=self.grey,
+            perturbations_per_eval=batch_size,
+        )
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def best_batch_size(task: Task) -> int:
+    """The fastest for whole networks, on a sample of the positions, best of two."""
+    n = min(N_TRIED, task.n**2)
+    task.whole(BATCH_SIZES[0], n)
+    times = {
+        size: min(seconds_of(lambda s=size: task.whole(s, n)) for _ in range(2))
+        for size in BATCH_SIZES
+    }
+    return min(times, key=times.__getitem__)
+
+
+def compare(name: str, patch_px: int, stride_px: int, rounds: int) -> None:
+    task = Task(name, patch_px, stride_px)
+    occluded = OccludedNetwork(task.network, task.inputs, (task.span, task.span))
+    size, n = best_batch_size(task), task.n**2
+    ways: dict[str, Callable[[], object]] = {
+        "incremental": lambda: task.incremental(occluded),
+        "batched": lambda: task.whole(size, n),
+    }
+    if importlib.util.find_spec("captum"):
+        ways["captum"] = lambda: task.captum(size)
+    heat, expected = task.incremental(occluded), task.whole(size, n)
+    difference = float(((heat - expected).abs() / expected.clamp_min(1e-9)).max())
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way in random.sample(list(ways), len(ways)):
+            times[way].append(seconds_of(ways[way]))
+    dense, needed = n * multiply_adds(task.network, task.inputs), occluded.multiply_adds()
+    print(f"{name}, patch {patch_px} px, stride {stride_px} px, {n} positions, batches of {size}")
+    for way, found in times.items():
+        spread = f"{min(found):.2f} to {max(found):.2f}"
+        print(f"  {way:12}{statistics.median(found):7.2f} s ({spread})")
+    for way in list(ways)[1:]:
+        ratios = [
+            other / ours for other, ours in zip(times[way], times["incremental"], strict=True)
+        ]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"  {way} / incremental {statistics.median(ratios):.2f} ({spread})")
+    print(f"  multiply-adds: {dense / 1e9:.1f} G / {needed / 1e9:.1f} G = {dense / needed:.2f}")
+    print(f"  largest relative difference of the maps {difference:.1e}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", choices=SIDE_PX, default="alexnet")
+    parser.add_argument("--patch-px", type=int, nargs="+", default=[32])
+    parser.add_argument("--stride-px", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    if not importlib.util.find_spec("captum"):
+        print("captum is not installed (pip install captum): compared with our own batches alone")
+    with torch.inference_mode():
+        for patch_px in chosen.patch_px:
+            compare(chosen.network, patch_px, chosen.stride_px, chosen.rounds)
+
+
+if __name__ == "__main__":
+    main()
