@@ -1,0 +1,1 @@
+"""The Naive Bayes Super-Resolution Forest (Salvador and Perez-Pellitero, ICCV 2015)."""

@@ -1,0 +1,56 @@
+"""BT.601 luminance and colour difference in studio range, as MATLAB's rgb2ycbcr.
+
+Shape legend: any leading axes, 3 colour; or B images, 3 colour, H rows, W columns.
+"""
+
+import torch
+from torch import Tensor
+
+#: Rows Y, Cb, Cr for R, G, B in [0, 255]; ITU-R BT.601-7 section 2.5, scaled to 8 bits.
+_TO_YCBCR = (
+    (65.481, 128.553, 24.966),
+    (-37.797, -74.203, 112.0),
+    (112.0, -93.786, -18.214),
+)
+_OFFSETS = (16.0, 128.0, 128.0)
+
+
+def to_ycbcr(images_B3HW: Tensor) -> Tensor:
+    """RGB in [0, 255] to Y (16-235), Cb and Cr (16-240), unrounded.
+
+    Args:
+        images_B3HW: any type, on any device.
+
+    Returns:
+        float32 of the same shape.
+    """
+    matrix_33 = torch.tensor(_TO_YCBCR, device=images_B3HW.device) / 255
+    offsets_311 = torch.tensor(_OFFSETS, device=images_B3HW.device)[:, None, None]
+    return _mix(matrix_33, images_B3HW.float()) + offsets_311
+
+
+def to_rgb(images_B3HW: Tensor) -> Tensor:
+    """Y, Cb, Cr back to 8-bit RGB, clamped and rounded.
+
+    Returns:
+        uint8 of the same shape.
+    """
+    matrix_33 = (torch.tensor(_TO_YCBCR, dtype=torch.float64) / 255).inverse().float()
+    offsets_311 = torch.tensor(_OFFSETS, device=images_B3HW.device)[:, None, None]
+    rgb_B3HW = _mix(matrix_33.to(images_B3HW.device), images_B3HW - offsets_311)
+    return (rgb_B3HW + 0.5).floor_().clamp_(0, 255).to(torch.uint8)
+
+
+def _mix(matrix_33: Tensor, images_B3HW: Tensor) -> Tensor:
+    # sums of scaled planes: a batched product of inner size 3 is several times slower
+    planes = images_B3HW.unbind(-3)
+    mixed = [
+        sum((weight * plane for weight, plane in zip(row, planes, strict=True)), torch.zeros(()))
+        for row in matrix_33.unbind()
+    ]
+    return torch.stack(mixed, dim=-3)
+
+
+def luminance(image_HW3: Tensor) -> Tensor:
+    """Y of one 8-bit RGB image as a share of 255: (H, W) float32."""
+    return to_ycbcr(image_HW3.permute(2, 0, 1))[0] / 255

@@ -1,0 +1,60 @@
+"""Patches out of planes and back, by their places on a grid.
+
+Shape legend: B images, H rows, W columns, N patches, P pixels of a patch.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import fold, pad, unfold
+
+
+def fill_grid(planes_BHW: Tensor, patch_px: int, step_px: int) -> Tensor:
+    """Repeat the last row and column until patches end at the border."""
+    missing = [-(side - patch_px) % step_px for side in planes_BHW.shape[-2:]]
+    if not any(missing):
+        return planes_BHW
+    return pad(planes_BHW[:, None], (0, missing[1], 0, missing[0]), mode="replicate")[:, 0]
+
+
+def cut(planes_BHW: Tensor, patch_px: int, step_px: int) -> Tensor:
+    """All patches of the grid, image by image, row by row: (N, P)."""
+    columns_BPN = unfold(planes_BHW[:, None], patch_px, stride=step_px)
+    return columns_BPN.transpose(1, 2).reshape(-1, patch_px * patch_px)
+
+
+def lay(patches_NP: Tensor, size: tuple[int, int, int], patch_px: int, step_px: int) -> Tensor:
+    """Patches back on their places, summed where they overlap: the transpose of `cut`.
+
+    Args:
+        patches_NP: in the order of `cut`.
+        size: B, H, W of the planes.
+        patch_px: side.
+        step_px: from patch to patch.
+    """
+    n_images, height_px, width_px = size
+    columns_BPN = patches_NP.view(n_images, -1, patches_NP.shape[1]).transpose(1, 2)
+    return fold(columns_BPN, (height_px, width_px), patch_px, stride=step_px)[:, 0]
+
+
+def coverage(size_px: tuple[int, int], like: Tensor, patch_px: int, step_px: int) -> Tensor:
+    """How many patches lie over each pixel: (H, W), of the type and device of `like`."""
+    n_rows, n_columns = ((side - patch_px) // step_px + 1 for side in size_px)
+    ones_NP = like.new_ones(n_rows * n_columns, patch_px * patch_px)
+    return lay(ones_NP, (1, *size_px), patch_px, step_px)[0]
+
+
+def principal_axes(patches_NP: Tensor, energy: float) -> Tensor:
+    """Directions that keep a share of the energy of unit patches without their means.
+
+    Returns:
+        (P, K) float32, orthonormal, each orthogonal to the constant patch; K a multiple of 4.
+    """
+    centred_NP = patches_NP - patches_NP.mean(1, keepdim=True)
+    unit_NP = (centred_NP / centred_NP.norm(dim=1, keepdim=True)).double()
+    values_P, vectors_PP = torch.linalg.eigh(unit_NP.T @ unit_NP)
+    shares_P = values_P.flip(0).cumsum(0) / values_P.sum()
+    n_axes = int((shares_P < energy).sum()) + 1
+    # a multiple of 4: grouped products want rows of whole 16 bytes
+    n_axes = 4 * min(-(-n_axes // 4), (len(values_P) - 1) // 4)
+    axes_PK = vectors_PP.flip(1)[:, :n_axes]
+    return (axes_PK - axes_PK.mean(0)).float().contiguous()

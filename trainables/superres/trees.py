@@ -1,0 +1,120 @@
+"""Antipodal bimodal trees: a patch and its negative reach the same leaf (3.1, 3.3).
+
+A tree of depth D is a heap of 2**D - 1 nodes, each with two directions; a patch goes to the one it
+is more parallel to, whatever the sign (spherical 2-means on lines).
+
+Shape legend: N patches, K axes, M nodes, 2 directions of a node.
+"""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import grouped_mm, normalize
+
+from trainables.superres.forest_spec import Score
+
+#: Levels descended with one matrix product.
+_LEVELS = 6
+
+
+def grow(patches_NK: Tensor, depth: int, n_steps: int, rng: Generator) -> Tensor:
+    """Cluster unit patches, level by level.
+
+    Returns:
+        (M, 2, K) float32 unit directions, on the patches' device.
+    """
+    n_axes = patches_NK.shape[1]
+    directions_M2K = patches_NK.new_zeros(2**depth - 1, 2, n_axes)
+    parts = [patches_NK]
+    for level in range(depth):
+        below: list[Tensor] = []
+        for place, part_NK in enumerate(parts):
+            pair_2K = _two_means(part_NK, n_steps, rng)
+            directions_M2K[2**level - 1 + place] = pair_2K
+            right_N = _is_right(part_NK @ pair_2K.T)
+            below += [part_NK[~right_N], part_NK[right_N]]
+        parts = below
+    return directions_M2K
+
+
+def _two_means(patches_NK: Tensor, n_steps: int, rng: Generator) -> Tensor:
+    """Two lines through the origin near which the patches lie, from a random start."""
+    n_patches, n_axes = patches_NK.shape
+    if n_patches < 2:
+        return normalize(torch.randn(2, n_axes, generator=rng)).to(patches_NK)
+    chosen_2 = torch.randint(n_patches, (2,), generator=rng).to(patches_NK.device)
+    pair_2K = normalize(patches_NK[chosen_2])
+    for _ in range(n_steps):
+        along_N2 = patches_NK @ pair_2K.T
+        right_N = _is_right(along_N2)
+        signs_N2 = along_N2.sign() * torch.stack([~right_N, right_N], dim=1)
+        pair_2K = normalize(signs_N2.T @ patches_NK)
+    return pair_2K
+
+
+def _is_right(along_N2: Tensor) -> Tensor:
+    return along_N2[:, 1].abs() > along_N2[:, 0].abs()
+
+
+def descend(patches_NK: Tensor, directions_M2K: Tensor, score: Score) -> tuple[Tensor, Tensor]:
+    """Find the leaf of every patch, and how well the tree fits it.
+
+    The scores are local naive Bayes with equal von Mises-Fisher concentration in every node, so
+    linear in |cos|: of the last direction (`leaf`), summed on the way down (`path`), or less that
+    of the directions not taken (`log_odds`).
+
+    Returns:
+        leaves (N,) int64, scores (N,) float32.
+    """
+    depth = math.ceil(math.log2(len(directions_M2K) + 1))
+    leaves_N = torch.zeros(len(patches_NK), dtype=torch.int64, device=patches_NK.device)
+    scores_N = patches_NK.new_zeros(len(patches_NK))
+    for level in range(0, depth, _LEVELS):
+        n_levels = min(_LEVELS, depth - level)
+        along = _products(patches_NK, leaves_N, directions_M2K, level, n_levels)
+        leaves_N, scores_N = _walk(along, leaves_N, scores_N, n_levels, score)
+    return leaves_N, scores_N
+
+
+def _products(
+    patches_NK: Tensor, subtrees_N: Tensor, directions_M2K: Tensor, level: int, n_levels: int
+) -> Tensor:
+    """Every patch times all directions of its subtree of `n_levels`: (N, nodes, 2)."""
+    n_subtrees = 2**level
+    levels = [
+        directions_M2K[2**at - 1 : 2 ** (at + 1) - 1].view(n_subtrees, -1, patches_NK.shape[1])
+        for at in range(level, level + n_levels)
+    ]
+    tables = torch.cat(levels, dim=1).transpose(1, 2)
+    if n_subtrees == 1:
+        return (patches_NK @ tables[0]).view(len(patches_NK), -1, 2)
+    return grouped_products(patches_NK, subtrees_N, tables).view(len(patches_NK), -1, 2)
+
+
+def grouped_products(rows_NK: Tensor, groups_N: Tensor, tables_GKO: Tensor) -> Tensor:
+    """Each row times the table of its group: (N, O)."""
+    order_N = groups_N.argsort(stable=True)
+    ends_G = torch.bincount(groups_N, minlength=len(tables_GKO)).cumsum(0).to(torch.int32)
+    made_NO = grouped_mm(rows_NK[order_N], tables_GKO, offs=ends_G)
+    return torch.empty_like(made_NO).index_copy_(0, order_N, made_NO)
+
+
+def _walk(
+    along_NM2: Tensor, subtrees_N: Tensor, scores_N: Tensor, n_levels: int, score: Score
+) -> tuple[Tensor, Tensor]:
+    nodes_N = torch.zeros_like(subtrees_N)
+    along_NM2 = along_NM2.abs()
+    for _ in range(n_levels):
+        pair_N2 = along_NM2[torch.arange(len(nodes_N), device=nodes_N.device), nodes_N]
+        left_N, right_N = pair_N2.unbind(1)
+        taken_N, other_N = torch.maximum(left_N, right_N), torch.minimum(left_N, right_N)
+        scores_N = _add(scores_N, taken_N, other_N, score)
+        nodes_N = 2 * nodes_N + 1 + (right_N > left_N)
+    return subtrees_N * 2**n_levels + nodes_N - (2**n_levels - 1), scores_N
+
+
+def _add(scores_N: Tensor, taken_N: Tensor, other_N: Tensor, score: Score) -> Tensor:
+    if score == "leaf":
+        return taken_N
+    return scores_N + (taken_N if score == "path" else taken_N - other_N)
