@@ -79,21 +79,20 @@ def _some(n: int, at_most: int, rng: Generator) -> Tensor:
 
 
 def _count(luminances: Sequence[Tensor], spec: ForestSpec) -> float:
-    """About how many patches the grids of all images hold, at all scales and turns."""
+    """About how many patches the grids of all images hold, at all scales."""
     per_image = sum(image_HW.numel() for image_HW in luminances) / spec.step_px**2
     scales = sum(spec.scale_ratio ** (2 * number) for number in range(spec.n_scales))
-    return per_image * scales * spec.n_turns
+    return per_image * scales
 
 
 def _pairs(
     luminances: Sequence[Tensor], spec: ForestSpec, n_scales: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Coarse patches and their details, (N, P) each, for every image, scale and turn."""
+    """Coarse patches and their details, (N, P) each, for every image and scale."""
     for image_HW in luminances:
         for number in range(n_scales):
             scaled_HW = _scaled(image_HW, spec.scale_ratio**number)
-            for turn in range(spec.n_turns):
-                yield from _pair(_turned(scaled_HW, turn), spec)
+            yield from _pair(_turned(scaled_HW, number % spec.n_turns), spec)
 
 
 def _scaled(image_HW: Tensor, ratio: float) -> Tensor:
