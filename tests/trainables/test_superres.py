@@ -104,6 +104,7 @@ def test_the_x4_forest_fills_the_canvas_in_colour(forest_x4: Forest):
     images = lows(3, 50)
     made = super_resolve(images, forest_x4, 227)
     assert made.shape == (3, 227, 227, 3)
+    assert super_resolve(images[:0], forest_x4, 227).shape == (0, 227, 227, 3)
     assert made.dtype == torch.uint8
     for low, high in zip(images.numpy(), made.numpy(), strict=True):
         back = np.asarray(Image.fromarray(high).resize((50, 50), Image.Resampling.BICUBIC))

@@ -80,7 +80,7 @@ def test_two_bundles_of_lines_are_told_apart_whatever_the_signs():
 
 def test_a_tree_deeper_than_its_patches_still_leads_everywhere():
     patches = directions(3, 4)
-    tree = grow(patches, 6, 3, Generator().manual_seed(0))
+    tree = grow(torch.cat([patches, patches]), 6, 3, Generator().manual_seed(0))
     assert_near(tree.norm(dim=2), torch.ones(63, 2))
     assert descend(patches, tree, "leaf")[0].max() < 64
 
@@ -161,7 +161,13 @@ def test_damaged_forest_files_are_refused(forest: Forest, tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("kind", "other"), ("version", 99), ("spec", {"factor": 2.0}), ("images_key", None)],
+    [
+        ("kind", "other"),
+        ("version", 99),
+        ("spec", {"factor": 2.0}),
+        ("images_key", None),
+        ("key", "0"),
+    ],
 )
 def test_foreign_forest_files_are_refused(
     forest: Forest, tmp_path: Path, field: str, value: object
@@ -179,6 +185,7 @@ def test_tables_that_do_not_fit_the_spec_are_refused(forest: Forest, tmp_path: P
     save_forest(forest, tmp_path)
     record = json.loads((tmp_path / RECORD).read_text())
     record["spec"]["depth"] = 4
+    record["key"] = forest_key(forest_spec(2, n_trees=2, depth=4), record["images_key"])
     (tmp_path / RECORD).write_text(json.dumps(record))
     with pytest.raises(DataError, match="is not of a forest of this version"):
         load_forest(tmp_path)
