@@ -12,6 +12,7 @@ from trainables.superres.coarse import back_project, coarse
 from trainables.superres.forest import Forest
 from trainables.superres.nbsrf import CHUNK_PATCHES
 from trainables.superres.patches import coverage, cut, fill_grid, lay
+from trainables.superres.threads import side_by_side
 from trainables.superres.trees import descend, grouped_products
 
 #: Below this a patch is flat and its direction is noise.
@@ -55,7 +56,8 @@ def _detail(grid_BHW: Tensor, forest: Forest) -> Tensor:
     patches_NK = cut(grid_BHW, patch_px, step_px) @ forest.axes_PK
     norms_N1 = patches_NK.norm(dim=1, keepdim=True)
     chunks = (patches_NK / norms_N1.clamp_min(_FLAT)).split(CHUNK_PATCHES)
-    details_NP = torch.cat([_details(chunk_NK, forest) for chunk_NK in chunks]) * norms_N1
+    parts = side_by_side(lambda chunk_NK: _details(chunk_NK, forest), chunks, forest.device)
+    details_NP = torch.cat(list(parts)).mul_(norms_N1)
     n_images, height_px, width_px = grid_BHW.shape
     summed_BHW = lay(details_NP, (n_images, height_px, width_px), patch_px, step_px)
     return summed_BHW / coverage((height_px, width_px), details_NP, patch_px, step_px)
@@ -66,7 +68,7 @@ def _details(patches_NK: Tensor, forest: Forest) -> Tensor:
     spec = forest.spec
     reached = [descend(patches_NK, tree, spec.score) for tree in forest.directions_TM2K]
     leaves_NT, scores_NT = (torch.stack(parts, 1) for parts in zip(*reached, strict=True))
-    best_NA = scores_NT.topk(spec.n_best, dim=1).indices
+    best_NA = scores_NT.topk(min(spec.n_best, spec.n_trees), dim=1).indices
     places_NA = best_NA * 2**spec.depth + leaves_NT.gather(1, best_NA)
     tables = forest.maps_TLPK.flatten(0, 1).transpose(1, 2)
     made = [grouped_products(patches_NK, places_N, tables) for places_N in places_NA.unbind(1)]

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -54,8 +55,10 @@ def load_forest(folder: Path) -> Forest:
         images_key, digest = str(record["images_key"]), str(record["sha256"])
     except (KeyError, ValidationError) as fault:
         raise _foreign(folder / RECORD) from fault
+    if record.get("key") != forest_key(spec, images_key):
+        raise _foreign(folder / RECORD)
     tables = _read_tables(folder / TABLES, digest)
-    if {name: tuple(table.shape) for name, table in tables.items()} != _shapes(spec, tables):
+    if {name: (t.dtype, tuple(t.shape)) for name, t in tables.items()} != _kinds(spec, tables):
         raise _foreign(folder / TABLES)
     return Forest(spec, images_key, tables["axes"], tables["directions"], tables["maps"])
 
@@ -83,14 +86,18 @@ def _read_tables(file: Path, digest: str) -> dict[str, Tensor]:
         raise DataError(f"{file} is damaged ({fault}); train the forest again") from fault
 
 
-def _shapes(spec: ForestSpec, tables: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def _kinds(
+    spec: ForestSpec, tables: dict[str, Tensor]
+) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    """Type and shape that each table must have."""
     n_pixels = spec.patch_px**2
-    n_axes = tables["axes"].shape[-1] if "axes" in tables else 0
-    return {
+    n_axes = tables["axes"].shape[-1] if "axes" in tables and tables["axes"].ndim else 0
+    shapes = {
         "axes": (n_pixels, n_axes),
         "directions": (spec.n_trees, 2**spec.depth - 1, 2, n_axes),
         "maps": (spec.n_trees, 2**spec.depth, n_pixels, n_axes),
     }
+    return {name: (torch.float32, shape) for name, shape in shapes.items()}
 
 
 def _foreign(file: Path) -> DataError:

@@ -17,9 +17,9 @@ class ForestSpec(Spec):
     """A forest for one factor (3.2, 3.3). See `forest_spec` for the sides that fit a factor.
 
     Patches of `patch_px` lie `step_px` apart on the enlarged grid, in training and after.
-    `energy` is the share of the patches' energy that their principal axes keep. `n_turns` is how
-    many of the eight flips and rotations of each training image are used. `n_best` regressors,
-    those of the trees with the best scores, are averaged for each patch.
+    `energy` is the share of the patches' energy that their principal axes keep. The `n_scales`
+    shrunken copies of a training image take turns in `n_turns` of the eight flips and rotations.
+    The regressors of the `n_best` trees with the best scores are averaged for each patch.
     """
 
     factor: float = Field(gt=1.0, le=16.0)
@@ -29,17 +29,17 @@ class ForestSpec(Spec):
     depth: int = Field(default=11, ge=1, le=16)
     n_scales: int = Field(default=16, ge=1, le=64)
     scale_ratio: float = Field(default=0.98, gt=0.0, lt=1.0)
-    n_turns: int = Field(default=1, ge=1, le=8)
+    n_turns: int = Field(default=8, ge=1, le=8)
     ridge: float = Field(default=0.1, gt=0.0)
     n_ibp: int = Field(default=5, ge=0, le=100)
-    energy: float = Field(default=0.999, gt=0.0, lt=1.0)
+    energy: float = Field(default=0.9999, gt=0.0, lt=1.0)
     min_contrast: float = Field(default=0.1, ge=0.0)
     tree_patches: int = Field(default=600_000, ge=2)
     leaf_patches: int = Field(default=1500, ge=1)
     max_patches: int = Field(default=4_000_000, ge=2)
     n_means_steps: int = Field(default=10, ge=1)
     score: Score = "leaf"
-    n_best: int = Field(default=1, ge=1)
+    n_best: int = Field(default=4, ge=1)
     n_final_ibp: int = Field(default=1, ge=0, le=100)
     seed: int = Field(default=0, ge=0)
 
@@ -47,8 +47,6 @@ class ForestSpec(Spec):
     def _fits(self) -> Self:
         if self.step_px > self.patch_px:
             raise ValueError("step_px above patch_px would leave gaps between patches")
-        if self.n_best > self.n_trees:
-            raise ValueError("n_best is more than n_trees")
         return self
 
 

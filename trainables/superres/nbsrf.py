@@ -53,7 +53,8 @@ def train_forest(
     """
     if not images:
         raise DataError("there are no training images; give a folder of sharp photos")
-    luminances = [luminance(torch.from_numpy(image).to(device)) for image in images]
+    writable = [np.require(image, requirements=["C", "W"]) for image in images]
+    luminances = [luminance(torch.from_numpy(image).to(device)) for image in writable]
     rng = Generator().manual_seed(seed_of("superres samples", spec.seed))
     samples = draw_samples(luminances, spec, rng)
     n_patches, n_axes = samples.patches_NK.shape

@@ -40,11 +40,10 @@ def draw_samples(luminances: Sequence[Tensor], spec: ForestSpec, rng: Generator)
         DataError: when no image is large enough, or none has a patch of enough contrast.
     """
     axes_PK = _axes(luminances, spec, rng)
-    share = spec.max_patches / _count(luminances, spec)
-    parts: list[tuple[Tensor, Tensor]] = []
-    for coarse_NP, details_NP in _pairs(luminances, spec, spec.n_scales):
-        some = _some(len(coarse_NP), math.ceil(share * len(coarse_NP)), rng).to(coarse_NP.device)
-        parts.append(_unit(coarse_NP[some] @ axes_PK, details_NP[some], spec.min_contrast))
+    parts = [
+        _unit(coarse_NP @ axes_PK, details_NP, spec.min_contrast)
+        for coarse_NP, details_NP in _drawn(luminances, spec, spec.n_scales, spec.max_patches, rng)
+    ]
     patches, details = zip(*parts, strict=True)
     return Samples(axes_PK, torch.cat(patches), torch.cat(details))
 
@@ -58,15 +57,13 @@ def _unit(patches_NK: Tensor, details_NP: Tensor, min_contrast: float) -> tuple[
 
 def _axes(luminances: Sequence[Tensor], spec: ForestSpec, rng: Generator) -> Tensor:
     """Principal axes of the patches of the unshrunk images."""
-    parts = [coarse_NP for coarse_NP, _ in _pairs(luminances, spec, 1)]
+    parts = [coarse_NP for coarse_NP, _ in _drawn(luminances, spec, 1, _AXES_PATCHES, rng)]
     if not parts:
         raise DataError(
             f"all {len(luminances)} training images are too small for patches of "
             f"{spec.patch_px} px; give larger ones"
         )
     patches_NP = torch.cat(parts)
-    some = _some(len(patches_NP), _AXES_PATCHES, rng).to(patches_NP.device)
-    patches_NP = patches_NP[some]
     contrast_N = (patches_NP - patches_NP.mean(1, keepdim=True)).norm(dim=1)
     patches_NP = patches_NP[contrast_N >= spec.min_contrast]
     if len(patches_NP) < 2:
@@ -74,26 +71,32 @@ def _axes(luminances: Sequence[Tensor], spec: ForestSpec, rng: Generator) -> Ten
     return principal_axes(patches_NP, spec.energy)
 
 
-def _some(n: int, at_most: int, rng: Generator) -> Tensor:
-    return torch.randperm(n, generator=rng)[:at_most]
+def _drawn(
+    luminances: Sequence[Tensor], spec: ForestSpec, n_scales: int, at_most: int, rng: Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same share of the patches of every pair, in all about `at_most`."""
+    share = min(1.0, at_most / _count(luminances, spec, n_scales))
+    for coarse_NP, details_NP in _pairs(luminances, spec, n_scales):
+        n_patches = len(coarse_NP)
+        some = torch.randperm(n_patches, generator=rng)[: math.ceil(share * n_patches)]
+        some = some.to(coarse_NP.device)
+        yield coarse_NP[some], details_NP[some]
 
 
-def _count(luminances: Sequence[Tensor], spec: ForestSpec) -> float:
-    """About how many patches the grids of all images hold, at all scales and turns."""
+def _count(luminances: Sequence[Tensor], spec: ForestSpec, n_scales: int) -> float:
+    """About how many patches the grids of all images hold, at all scales."""
     per_image = sum(image_HW.numel() for image_HW in luminances) / spec.step_px**2
-    scales = sum(spec.scale_ratio ** (2 * number) for number in range(spec.n_scales))
-    return per_image * scales * spec.n_turns
+    return per_image * sum(spec.scale_ratio ** (2 * number) for number in range(n_scales))
 
 
 def _pairs(
     luminances: Sequence[Tensor], spec: ForestSpec, n_scales: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Coarse patches and their details, (N, P) each, for every image, scale and turn."""
+    """Coarse patches and their details, (N, P) each, for every image and scale."""
     for image_HW in luminances:
         for number in range(n_scales):
             scaled_HW = _scaled(image_HW, spec.scale_ratio**number)
-            for turn in range(spec.n_turns):
-                yield from _pair(_turned(scaled_HW, turn), spec)
+            yield from _pair(_turned(scaled_HW, number % spec.n_turns), spec)
 
 
 def _scaled(image_HW: Tensor, ratio: float) -> Tensor:

@@ -40,6 +40,8 @@ def super_resolve(images_NHW3: Tensor, forest: Forest, size_px: int, mode: Mode 
     """
     _check_factor((images_NHW3.shape[1], images_NHW3.shape[2]), forest, size_px, mode)
     made_NHW3 = images_NHW3.new_empty(len(images_NHW3), size_px, size_px, 3)
+    if len(images_NHW3) == 0:
+        return made_NHW3
     batches = images_NHW3.split(BATCH)
     results = side_by_side(
         lambda batch: _batch(batch, forest, size_px, mode), batches, forest.device

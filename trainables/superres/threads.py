@@ -18,8 +18,8 @@ Made = TypeVar("Made")
 def side_by_side(
     work: Callable[[Piece], Made], pieces: Iterable[Piece], device: torch.device
 ) -> Iterator[Made]:
-    """Yield `work` of every piece in order; on a GPU one after another."""
-    if device.type != "cpu":
+    """Yield `work` of every piece in order; on a GPU, and inside such work, one after another."""
+    if device.type != "cpu" or torch.get_num_threads() == 1:
         yield from map(work, pieces)
         return
     with _one_thread_each() as n_workers, ThreadPoolExecutor(n_workers) as pool:

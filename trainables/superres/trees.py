@@ -43,13 +43,16 @@ def _two_means(patches_NK: Tensor, n_steps: int, rng: Generator) -> Tensor:
     n_patches, n_axes = patches_NK.shape
     if n_patches < 2:
         return normalize(torch.randn(2, n_axes, generator=rng)).to(patches_NK)
-    chosen_2 = torch.randint(n_patches, (2,), generator=rng).to(patches_NK.device)
-    pair_2K = normalize(patches_NK[chosen_2])
+    first = int(torch.randint(n_patches, (), generator=rng))
+    other = (first + int(torch.randint(1, n_patches, (), generator=rng))) % n_patches
+    pair_2K = normalize(patches_NK[[first, other]])
     for _ in range(n_steps):
         along_N2 = patches_NK @ pair_2K.T
         right_N = _is_right(along_N2)
         signs_N2 = along_N2.sign() * torch.stack([~right_N, right_N], dim=1)
-        pair_2K = normalize(signs_N2.T @ patches_NK)
+        sums_2K = signs_N2.T @ patches_NK
+        empty_21 = sums_2K.norm(dim=1, keepdim=True) == 0
+        pair_2K = torch.where(empty_21, pair_2K, normalize(sums_2K))
     return pair_2K
 
 
