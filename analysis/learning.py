@@ -95,6 +95,7 @@ def draw_learning(plan: Mapping[str, Any], epochs: Epochs) -> "Figure | None":
 
 def _draw_kind(axes: "Axes", kind: str, stages: list[tuple[int, str]], epochs: Epochs) -> None:
     import matplotlib as mpl
+    from matplotlib.ticker import MaxNLocator
 
     smallest, largest = stages[0][0], stages[-1][0]
     for size, key in stages:
@@ -105,7 +106,7 @@ def _draw_kind(axes: "Axes", kind: str, stages: list[tuple[int, str]], epochs: E
     sizes = f"{largest}" if smallest == largest else f"{smallest} to {largest}"
     axes.set_title(f"{kind}\n{sizes} photos", fontsize=10, parse_math=False)
     axes.set_xlabel("epoch of the stage", fontsize=9)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(-2, 102)
     axes.grid(color="#dddddd")
     axes.spines[["top", "right"]].set_visible(False)
