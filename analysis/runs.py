@@ -16,7 +16,7 @@ RECIPE_FILE = "recipe.yaml"
 COLUMNS = (
     *("cell", "table", "dataset", "model", "strategy", "n_high", "n_low"),
     *("high_level", "low_level", "seed", "resolution_px", "canvas_px", "status"),
-    *("accuracy_high", "accuracy_low", "n_test", "stage_key", "trial_id", "train_s"),
+    *("accuracy_high", "accuracy_low", "n_test", "n_classes", "stage_key", "trial_id", "train_s"),
 )
 TESTS = ("high", "low")
 # Of several seeds the first that applies is the status of the cell: what a person must know first.
