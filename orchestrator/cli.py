@@ -111,6 +111,8 @@ def _run(arguments: Sequence[str], console: Console) -> int:
 def _publish(outcome: "Outcome", arguments: list[str], console: Console) -> None:
     """Tables and figures, MLflow's summary, and the last words on the terminal."""
     from analysis.figures import write_figures
+    from analysis.paired import write_paired
+    from analysis.photos import load_photos
     from analysis.runs import load, load_recipe
     from analysis.tables import summary_markdown, write_tables
     from analysis.terminal import as_rich_table
@@ -121,7 +123,8 @@ def _publish(outcome: "Outcome", arguments: list[str], console: Console) -> None
     tables = write_tables(frame, recipe, outcome.folder / "tables")
     figures = write_figures(frame, recipe, outcome.folder / "figures")
     tests = write_tests(outcome.folder, recipe, outcome.folder / "tables")
-    files = [*tables, *tests, *figures]
+    paired = write_paired(frame, load_photos(outcome.folder), recipe, outcome.folder / "tables")
+    files = [*tables, *tests, *paired, *figures]
     close_tracking(outcome, files, summary_markdown(frame, recipe))
     table = as_rich_table(frame)
     if table is not None:
