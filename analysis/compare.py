@@ -14,6 +14,7 @@ from trainables.errors import DataError
 # Words that stand in a place instead of a number; for the other statuses a dash says enough.
 TOLD_STATUSES = ("failed", "diverged", "blocked")
 DASH = "\N{EN DASH}"
+AT_CHANCE = "\N{DEGREE SIGN}"
 
 Place = tuple[str, str]
 

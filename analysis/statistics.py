@@ -76,6 +76,30 @@ def above_chance(n_correct: int, n_test: int, n_classes: int) -> float:
     return 1.0 if n_correct < 1 else float(bdtrc(n_correct - 1, n_test, 1 / n_classes))
 
 
+def above_chance_all(
+    accuracies: NDArray[np.float64], n_test: NDArray[np.int64], n_classes: int
+) -> NDArray[np.bool_]:
+    """Which networks are above chance (5 %) after Holm's correction over all of them.
+
+    Args:
+        accuracies: fractions of any shape, means over seeds; NaN: not tested. A mean is tested as
+            if it were one run's, since seeds see the same photos.
+        n_test: photos tested, the same shape.
+        n_classes: classes, taken as equally frequent.
+
+    Returns:
+        The same shape; True where there is no number.
+    """
+    above = np.ones(accuracies.shape, np.bool_)
+    known = ~np.isnan(accuracies)
+    tested = n_test[known]
+    # A mean over seeds need not be a whole number of photos; rounding down errs on the safe side.
+    n_correct = np.floor(accuracies[known] * tested + 1e-6)
+    guessed = np.where(n_correct < 1, 1.0, bdtrc(n_correct - 1, tested, 1 / n_classes))
+    above[known] = np.array(holm(guessed.tolist())) < 1 - CONFIDENCE
+    return above
+
+
 def mcnemar(only_first: int, only_second: int) -> float:
     """Exact two-sided p-value that two networks tested on the same photos are equally good.
 

@@ -110,7 +110,9 @@ def _run(arguments: Sequence[str], console: Console) -> int:
 
 def _publish(outcome: "Outcome", arguments: list[str], console: Console) -> None:
     """Tables and figures, MLflow's summary, and the last words on the terminal."""
+    from analysis.claim_pages import write_claims
     from analysis.figures import write_figures
+    from analysis.grid import grid_of
     from analysis.paired import write_paired
     from analysis.photos import load_photos
     from analysis.runs import load, load_recipe
@@ -123,8 +125,10 @@ def _publish(outcome: "Outcome", arguments: list[str], console: Console) -> None
     tables = write_tables(frame, recipe, outcome.folder / "tables")
     figures = write_figures(frame, recipe, outcome.folder / "figures")
     tests = write_tests(outcome.folder, recipe, outcome.folder / "tables")
-    paired = write_paired(frame, load_photos(outcome.folder), recipe, outcome.folder / "tables")
-    files = [*tables, *tests, *paired, *figures]
+    photos = load_photos(outcome.folder)
+    paired = write_paired(frame, photos, recipe, outcome.folder / "tables")
+    claims = write_claims(frame, grid_of(frame, photos), recipe, outcome.folder / "tables")
+    files = [*tables, *tests, *paired, *claims, *figures]
     close_tracking(outcome, files, summary_markdown(frame, recipe))
     table = as_rich_table(frame)
     if table is not None:
