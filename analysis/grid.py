@@ -65,8 +65,9 @@ class Grid:
     @cached_property
     def above_chance(self) -> NDArray[np.bool_]:
         """Cells (R, L) that are above chance after Holm's correction over all; see `statistics`."""
-        n_test = np.full(self.mean_percent.shape, self.right_SRLN.shape[-1])
-        return above_chance_all(self.mean_percent / 100, n_test, self.n_classes)
+        shape, n_photos = self.mean_percent.shape, self.right_SRLN.shape[-1]
+        counts = (np.full(shape, n_photos), np.full(shape, self.n_classes))
+        return above_chance_all(self.mean_percent / 100, *counts)
 
     @cached_property
     def draws(self) -> Numbers:

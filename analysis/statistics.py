@@ -39,11 +39,20 @@ def binomial_interval(n_correct: int, n_test: int, confidence: float = CONFIDENC
     """
     if not 0 <= n_correct <= n_test or n_test < 1:
         raise ValueError(f"{n_correct} of {n_test} photos cannot be right")
-    share, z = n_correct / n_test, NormalDist().inv_cdf((1 + confidence) / 2)
-    centre = (share + z**2 / (2 * n_test)) / (1 + z**2 / n_test)
-    spread = share * (1 - share) / n_test + (z / (2 * n_test)) ** 2
-    half = z * math.sqrt(spread) / (1 + z**2 / n_test)
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+    share = n_correct / n_test
+    low, high = binomial_ends(np.array(share), np.array(n_test), confidence)
+    return Interval(share, float(low), float(high))
+
+
+def binomial_ends(
+    shares: NDArray[np.float64], n_test: NDArray[np.int64], confidence: float = CONFIDENCE
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends of `binomial_interval` for arrays of one shape: shares recognised, photos tested."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    centres = (shares + z**2 / (2 * n_test)) / (1 + z**2 / n_test)
+    spreads = shares * (1 - shares) / n_test + (z / (2 * n_test)) ** 2
+    halves = z * np.sqrt(spreads) / (1 + z**2 / n_test)
+    return np.maximum(0.0, centres - halves), np.minimum(1.0, centres + halves)
 
 
 def seed_interval(accuracies: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
@@ -59,10 +68,22 @@ def seed_interval(accuracies: Sequence[float], confidence: float = CONFIDENCE) -
     n_seeds = len(accuracies)
     if n_seeds < 2:
         raise ValueError("an interval over seeds needs two seeds at least")
-    mean = float(np.mean(accuracies))
-    quantile = float(stdtrit(n_seeds - 1, (1 + confidence) / 2))
-    half = quantile * float(np.std(accuracies, ddof=1)) / math.sqrt(n_seeds)
-    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half))
+    values = np.asarray(accuracies, np.float64)
+    mean = np.asarray(values.mean(), np.float64)
+    deviation = np.asarray(values.std(ddof=1), np.float64)
+    low, high = seed_ends(mean, deviation, np.array(n_seeds), confidence)
+    return Interval(float(mean), float(low), float(high))
+
+
+def seed_ends(
+    means: NDArray[np.float64],
+    deviations: NDArray[np.float64],
+    n_seeds: NDArray[np.int64],
+    confidence: float = CONFIDENCE,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends of `seed_interval` for arrays of one shape: standard deviations with ddof 1."""
+    halves = stdtrit(n_seeds - 1, (1 + confidence) / 2) * deviations / np.sqrt(n_seeds)
+    return np.maximum(0.0, means - halves), np.minimum(1.0, means + halves)
 
 
 def above_chance(n_correct: int, n_test: int, n_classes: int) -> float:
@@ -77,7 +98,7 @@ def above_chance(n_correct: int, n_test: int, n_classes: int) -> float:
 
 
 def above_chance_all(
-    accuracies: NDArray[np.float64], n_test: NDArray[np.int64], n_classes: int
+    accuracies: NDArray[np.float64], n_test: NDArray[np.int64], n_classes: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Which networks are above chance (5 %) after Holm's correction over all of them.
 
@@ -85,7 +106,7 @@ def above_chance_all(
         accuracies: fractions of any shape, means over seeds; NaN: not tested. A mean is tested as
             if it were one run's, since seeds see the same photos.
         n_test: photos tested, the same shape.
-        n_classes: classes, taken as equally frequent.
+        n_classes: classes, taken as equally frequent, the same shape.
 
     Returns:
         The same shape; True where there is no number.
@@ -95,7 +116,7 @@ def above_chance_all(
     tested = n_test[known]
     # A mean over seeds need not be a whole number of photos; rounding down errs on the safe side.
     n_correct = np.floor(accuracies[known] * tested + 1e-6)
-    guessed = np.where(n_correct < 1, 1.0, bdtrc(n_correct - 1, tested, 1 / n_classes))
+    guessed = np.where(n_correct < 1, 1.0, bdtrc(n_correct - 1, tested, 1 / n_classes[known]))
     above[known] = np.array(holm(guessed.tolist())) < 1 - CONFIDENCE
     return above
 
