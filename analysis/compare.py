@@ -8,12 +8,14 @@ from typing import Any
 import pandas as pd
 
 from analysis import paper
-from analysis.runs import over_seeds
+from analysis.runs import TESTS, over_seeds
+from analysis.statistics import above_chance_all
 from trainables.errors import DataError
 
 # Words that stand in a place instead of a number; for the other statuses a dash says enough.
 TOLD_STATUSES = ("failed", "diverged", "blocked")
 DASH = "\N{EN DASH}"
+AT_CHANCE = "\N{DEGREE SIGN}"
 
 Place = tuple[str, str]
 
@@ -28,6 +30,7 @@ class Entry:
         mark: the paper's dagger or star.
         status: of our cell; `quoted` or `not planned` where there can be none.
         n_seeds: seeds done, of `n_planned`.
+        above_chance: whether ours is; see `statistics.above_chance_all`. True without a number.
     """
 
     ours: float = math.nan
@@ -38,6 +41,7 @@ class Entry:
     status: str = "not planned"
     n_seeds: int = 0
     n_planned: int = 0
+    above_chance: bool = True
 
 
 @dataclass(frozen=True)
@@ -109,13 +113,19 @@ def _rivals(comparison: Comparison, column: str) -> dict[Place, float]:
 
 
 def text(entry: Entry, *, with_interval: bool = False) -> str:
-    """`62.1 (59.5)†`: ours, the paper's in brackets, its mark; a dash where there is no number."""
+    """`62.1 (59.5)†`: ours, the paper's in brackets, its mark; a dash where there is no number.
+
+    With the interval, ours minus the paper's too: `62.1 [61.0, 63.1] (59.5; +2.6)`. `°` follows
+    what is not above chance.
+    """
     if math.isnan(entry.ours):
         ours = f"{DASH} {entry.status}" if entry.status in TOLD_STATUSES else DASH
     else:
-        ours = f"{entry.ours:.1f}"
+        ours = f"{entry.ours:.1f}{'' if entry.above_chance else AT_CHANCE}"
         ours += f" [{entry.low:.1f}, {entry.high:.1f}]" if with_interval else ""
-    published = "" if math.isnan(entry.paper) else f" ({entry.paper:.1f})"
+    difference = entry.ours - entry.paper
+    beside = f"; {difference:+.1f}" if with_interval and not math.isnan(difference) else ""
+    published = "" if math.isnan(entry.paper) else f" ({entry.paper:.1f}{beside})"
     return f"{ours}{published}{entry.mark}"
 
 
@@ -131,6 +141,7 @@ def long_table(comparison: Comparison) -> pd.DataFrame:
             "paper_percent": entry.paper,
             "ours_minus_paper": round(entry.ours - entry.paper, 4),
             "n_seeds": entry.n_seeds,
+            "above_chance": entry.above_chance,
             "status": entry.status,
         }
         for (row, column), entry in comparison.entries.items()
@@ -146,7 +157,7 @@ def _placed(table: str, cells: pd.DataFrame) -> dict[Place, Entry]:
     placed: dict[Place, Entry] = {}
     clashes: list[str] = []
     top_level = int(cells[["high_level", "low_level"]].to_numpy().max(initial=0))
-    for cell in over_seeds(cells).to_dict("records"):
+    for cell in _with_chance(over_seeds(cells)).to_dict("records"):
         row = _grid_row(cell) if table == "table2" else _strategy_row(table, cell, top_level)
         for column, test in _columns_of(table, cell):
             if (row, column) in placed:
@@ -158,6 +169,15 @@ def _placed(table: str, cells: pd.DataFrame) -> dict[Place, Entry]:
             "take one dataset, model, resolution_px and canvas_px of the frame at a time"
         )
     return placed
+
+
+def _with_chance(summary: pd.DataFrame) -> pd.DataFrame:
+    counts = [summary[name].to_numpy() for name in ("n_test", "n_classes")]
+    above = {
+        f"above_chance_{test}": above_chance_all(summary[f"accuracy_{test}"].to_numpy(), *counts)
+        for test in TESTS
+    }
+    return summary.assign(**above)
 
 
 def _grid_row(cell: Mapping[Hashable, Any]) -> str:
@@ -189,7 +209,8 @@ def _measured(cell: Mapping[Hashable, Any], test: str) -> Entry:
     name = f"accuracy_{test}"
     mean, low, high = (100 * float(cell[name + end]) for end in ("", "_from", "_to"))
     counts = (int(cell["n_seeds"]), int(cell["n_planned"]))
-    return Entry(mean, low, high, math.nan, "", str(cell["status"]), *counts)
+    above = bool(cell[f"above_chance_{test}"])
+    return Entry(mean, low, high, math.nan, "", str(cell["status"]), *counts, above)
 
 
 def _entry(table: str, place: Place, ours: Entry | None) -> Entry:

@@ -20,6 +20,7 @@ from analysis.cost import costs, draw_costs, summary
 from analysis.figures import draw
 from analysis.learning import draw_learning, epochs_of
 from analysis.photo_cards import photo_cards
+from analysis.photos import PREDICTIONS_FILE
 from analysis.runs import load, load_recipe
 from analysis.setting import deviations, setting_of
 from analysis.tables import STYLE, html_table
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 REPORT_FILE = "report.html"
 RUN_FILE = "run.json"
 PLAN_FILE = "plan.json"
-PREDICTIONS_FILE = "predictions.parquet"
 DOTS_PER_IN = 110
 #: Pages that were written beside the run's tables and belong into the report, with their titles.
 OTHER_TABLES = {
@@ -186,8 +186,9 @@ def _other_tables(run: Run) -> Iterator[str]:
 
 
 def body_of(page: str) -> str:
-    """What stands between `<body>` and `</body>` of a page of ours."""
-    return page.partition("<body>")[2].partition("</body>")[0]
+    """What stands in the body of a page of ours, its title no longer the page's."""
+    body = page.partition("<body>")[2].partition("</body>")[0]
+    return body.replace("<h1>", "<p><b>").replace("</h1>", "</b></p>")
 
 
 def _photos(run: Run) -> str:

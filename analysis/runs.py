@@ -1,14 +1,15 @@
 """Results of a run as a tidy table, and their mean over seeds."""
 
-import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
+from numpy.typing import NDArray
 
-from analysis.statistics import Interval, binomial_interval, seed_interval
+from analysis.statistics import binomial_ends, seed_ends
 from trainables.errors import DataError
 
 RESULTS_FILE = "results.parquet"
@@ -16,7 +17,7 @@ RECIPE_FILE = "recipe.yaml"
 COLUMNS = (
     *("cell", "table", "dataset", "model", "strategy", "n_high", "n_low"),
     *("high_level", "low_level", "seed", "resolution_px", "canvas_px", "status"),
-    *("accuracy_high", "accuracy_low", "n_test", "stage_key", "trial_id", "train_s"),
+    *("accuracy_high", "accuracy_low", "n_test", "n_classes", "stage_key", "trial_id", "train_s"),
 )
 TESTS = ("high", "low")
 # Of several seeds the first that applies is the status of the cell: what a person must know first.
@@ -134,43 +135,59 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per cell-without-seed: `cell` (its name without the seed), `IDENTITY`, `status` (the
-        gravest of its seeds), `n_seeds` (done), `n_planned`, `n_test`, `interval` (`seeds`,
-        `photos` or nothing), and for the test `high` and `low` the fractions `accuracy_T`,
-        `accuracy_T_from`, `accuracy_T_to`, NaN where no seed is done.
+        gravest of its seeds), `n_seeds` (done), `n_planned`, `n_test`, `n_classes`, `interval`
+        (`seeds`, `photos` or nothing), and for the test `high` and `low` the fractions
+        `accuracy_T`, `accuracy_T_from`, `accuracy_T_to`, NaN where no seed is done.
     """
-    groups: dict[tuple[object, ...], list[dict[Hashable, Any]]] = {}
-    for row in frame.to_dict("records"):
-        groups.setdefault(tuple(row[name] for name in IDENTITY), []).append(row)
-    rows = [dict(zip(IDENTITY, key, strict=True)) | _summary(of) for key, of in groups.items()]
-    names = ("cell", *IDENTITY, "status", "n_seeds", "n_planned", "n_test", "interval")
-    accuracies = [f"accuracy_{test}{end}" for test in TESTS for end in ("", "_from", "_to")]
-    return pd.DataFrame(rows, columns=pd.Index([*names, *accuracies]))
-
-
-def _summary(seeds: list[dict[Hashable, Any]]) -> dict[str, Any]:
-    done = [row for row in seeds if row["status"] == "done"]
-    summary: dict[str, Any] = {
-        "cell": seeds[0]["cell"].rpartition("/")[0],
-        "status": min((row["status"] for row in seeds), key=STATUSES.index),
-        "n_seeds": len(done),
-        "n_planned": len(seeds),
-        "n_test": int(done[0]["n_test"]) if done else 0,
-        "interval": ("", "photos", "seeds")[min(len(done), 2)],
+    group = frame.groupby(list(IDENTITY), sort=False, observed=True).ngroup().to_numpy()
+    first = np.unique(group, return_index=True)[1]
+    done = (frame["status"] == "done").to_numpy()
+    n_done = np.bincount(group[done], minlength=len(first))
+    ranks = frame["status"].map(STATUSES.index).to_numpy(dtype=np.int64)
+    gravest = np.full(len(first), len(STATUSES) - 1)
+    np.minimum.at(gravest, group, ranks)
+    n_test, n_classes = (frame[name].to_numpy() for name in ("n_test", "n_classes"))
+    names = frame["cell"].iloc[first].astype(str).tolist()
+    columns: dict[str, Any] = {"cell": [name.rpartition("/")[0] for name in names]}
+    columns |= {name: frame[name].to_numpy()[first] for name in IDENTITY}
+    columns |= {
+        "status": np.array(STATUSES)[gravest],
+        "n_seeds": n_done,
+        "n_planned": np.bincount(group, minlength=len(first)),
+        "n_test": _of_first(n_test, group, done, len(first)),
+        "n_classes": n_classes[first],
+        "interval": np.array(["", "photos", "seeds"])[np.minimum(n_done, 2)],
     }
     for test in TESTS:
-        name = f"accuracy_{test}"
-        mean, low, high = _interval(done, test)
-        summary |= {name: mean, f"{name}_from": low, f"{name}_to": high}
-    return summary
+        columns |= _accuracies(frame, f"accuracy_{test}", group, done, len(first))
+    return pd.DataFrame(columns)
 
 
-def _interval(done: list[dict[Hashable, Any]], test: str) -> Interval:
-    measured = [row for row in done if not math.isnan(row[f"accuracy_{test}"])]
-    values = [float(row[f"accuracy_{test}"]) for row in measured]
-    if len(values) > 1:
-        return seed_interval(values)
-    if not values:
-        return Interval(math.nan, math.nan, math.nan)
-    n_test = int(measured[0]["n_test"])
-    interval = binomial_interval(round(values[0] * n_test), n_test)
-    return interval._replace(mean=values[0])
+def _of_first(
+    values: NDArray[Any], group: NDArray[np.int64], chosen: NDArray[np.bool_], n_groups: int
+) -> NDArray[np.int64]:
+    """The value of the first chosen row of each group; 0 where none is chosen."""
+    found = np.zeros(n_groups, np.int64)
+    groups, first = np.unique(group[chosen], return_index=True)
+    found[groups] = values[chosen][first]
+    return found
+
+
+def _accuracies(
+    frame: pd.DataFrame, name: str, group: NDArray[np.int64], done: NDArray[np.bool_], n_groups: int
+) -> dict[str, NDArray[np.float64]]:
+    """Mean and interval of a column of fractions over the done seeds of each group."""
+    measured = done & frame[name].notna().to_numpy()
+    values, of = frame[name].to_numpy(dtype=np.float64)[measured], group[measured]
+    counts = np.bincount(of, minlength=n_groups)
+    n_test = _of_first(frame["n_test"].to_numpy(), group, measured, n_groups)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.bincount(of, values, n_groups) / counts
+        squares = np.bincount(of, (values - means[of]) ** 2, n_groups)
+        photos = binomial_ends(np.rint(means * n_test) / n_test, n_test)
+        seeds = seed_ends(means, np.sqrt(squares / (counts - 1)), counts)
+    ends = [
+        np.where(counts > 1, of_seeds, of_photos)
+        for of_seeds, of_photos in zip(seeds, photos, strict=True)
+    ]
+    return {name: means, f"{name}_from": ends[0], f"{name}_to": ends[1]}

@@ -11,16 +11,11 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from analysis import paper
+from analysis.captions import caption, notes
 from analysis.colours import heat_styles
-from analysis.compare import (
-    Comparison,
-    best_places,
-    compare,
-    long_table,
-    tables_of,
-    text,
-)
-from analysis.setting import Setting, deviations, paper_dataset, setting_of
+from analysis.compare import Comparison, best_places, compare, long_table, tables_of, text
+from analysis.latex import latex_table
+from analysis.setting import Setting, setting_of
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -45,7 +40,7 @@ th.row_heading, th.blank { text-align: left }
 
 
 def write_tables(frame: pd.DataFrame, recipe: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write every table that has cells as `tableN.csv`, `tableN.html` and `tableN.md`.
+    """Write every table that has cells as `tableN.csv`, `.html`, `.md` and `.tex`.
 
     Args:
         frame: of `runs.load`.
@@ -64,6 +59,7 @@ def write_tables(frame: pd.DataFrame, recipe: Mapping[str, Any], folder: Path) -
             "csv": long_table(comparison).to_csv(index=False, lineterminator="\n"),
             "html": html_page(comparison, setting),
             "md": markdown_table(comparison, setting),
+            "tex": latex_table(comparison, setting),
         }
         for ending, content in contents.items():
             path = folder / f"{table}.{ending}"
@@ -79,56 +75,6 @@ def summary_markdown(frame: pd.DataFrame, recipe: Mapping[str, Any]) -> str:
         setting = setting_of(frame.loc[frame["table"] == table], recipe)
         parts.append(markdown_table(compare(frame, table), setting))
     return "\n".join(parts)
-
-
-def caption(comparison: Comparison, setting: Setting) -> str:
-    """What a table shows, of what, and how to read it; plain text."""
-    title = paper.TITLES.get(comparison.table, "Results")
-    name = f" ({setting.name})" if setting.name else ""
-    parts = [f"{title}{name}.", f"{setting.title}."]
-    if comparison.table in paper.TITLES:
-        theirs = f"the paper's, of AlexNet on all of {paper_dataset(comparison.table)}, one run"
-        parts.append(f"Accuracy in percent: ours ({theirs}).")
-    else:
-        parts.append("Accuracy in percent.")
-    if comparison.table == "table2":
-        parts.append(
-            "Low-res test. HX, LY: X eighths of the photos in high-res, then Y in low-res. "
-            f"{paper.DAGGER} staged and {paper.STAR} mixed saw the same photos: "
-            "compare them within a column; the better one of ours is bold."
-        )
-    else:
-        parts.append("Square brackets: 95 % interval. The best of ours in a column is bold.")
-    return " ".join(parts)
-
-
-def notes(comparison: Comparison, setting: Setting) -> list[str]:
-    """What must be said under a table, plain text: differences, chance, what is incomplete."""
-    lines: list[str] = []
-    if comparison.table in paper.TITLES:
-        found = deviations(setting, comparison.table)
-        lines.append(f"Differs from the paper: {'; '.join(found) or 'nothing that is known'}.")
-    measured = [entry for entry in comparison.entries.values() if entry.n_seeds]
-    half_widths = [(entry.high - entry.low) / 2 for entry in measured if entry.low <= entry.high]
-    if half_widths:
-        source = "Student's t over seeds; Wilson's of the tested photos where one seed is done"
-        lines.append(f"95 % intervals: ±{max(half_widths):.1f} points at most ({source}).")
-    return lines + _incomplete(comparison)
-
-
-def _incomplete(comparison: Comparison) -> list[str]:
-    # Where the columns are the two tests of one cell, its row says it once.
-    grid = comparison.table == "table2"
-    told = [
-        f"{row}{f' {column}' * grid}: {entry.status}, {entry.n_seeds} of {entry.n_planned} done"
-        for (row, column), entry in comparison.entries.items()
-        if entry.n_seeds < entry.n_planned
-    ]
-    found = list(dict.fromkeys(told))
-    if not found:
-        return []
-    more = f"; and {len(found) - 8} more" if len(found) > 8 else ""
-    return [f"Incomplete: {'; '.join(found[:8])}{more}."]
 
 
 def html_page(comparison: Comparison, setting: Setting) -> str:

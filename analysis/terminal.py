@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import paper
-from analysis.compare import DASH, TOLD_STATUSES, Entry, best_places, compare, tables_of
+from analysis.compare import AT_CHANCE, DASH, TOLD_STATUSES, Entry, best_places, compare, tables_of
 
 
 def as_rich_table(frame: pd.DataFrame, table: str | None = None) -> Table | None:
@@ -36,6 +36,8 @@ def as_rich_table(frame: pd.DataFrame, table: str | None = None) -> Table | None
         places = [(row, column) for column in comparison.columns]
         cells = [_cell(comparison.entries[place], bold=place in best) for place in places]
         rich_table.add_row(Text(label), *cells)
+    if not all(entry.above_chance for entry in comparison.entries.values()):
+        rich_table.caption = Text(f"{AT_CHANCE} not above chance")
     return rich_table
 
 
@@ -58,7 +60,8 @@ def _cell(entry: Entry, *, bold: bool) -> Text:
         )
     # Four characters at most, as for the paper's.
     number = "100" if entry.ours >= 99.95 else f"{entry.ours:.1f}"
-    ours = Text(f"{number}{entry.mark:1}", style="bold" if bold else "")
+    mark = entry.mark if entry.above_chance else AT_CHANCE
+    ours = Text(f"{number}{mark:1}", style="bold" if bold else "")
     return ours.append(_published(entry))
 
 

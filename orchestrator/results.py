@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("accuracy_high", pa.float64()),
         ("accuracy_low", pa.float64()),
         ("n_test", pa.int64()),
+        ("n_classes", pa.int64()),
         ("stage_key", pa.string()),
         ("trial_id", pa.string()),
         ("train_s", pa.float64()),
@@ -74,6 +75,7 @@ def cell_rows(
             "status": statuses.get(key, "missing"),
             "stage_key": key,
             "n_test": experiment.facts.n_evaluate,
+            "n_classes": experiment.facts.n_classes,
         } | cell.model_dump()
         rows.append(row | outcome(plan.stages[key], plan.tests[name], store))
     return rows

@@ -27,6 +27,7 @@ from orchestrator.inventory import (
 )
 from orchestrator.launch import Launch, Progress, run_inline, run_tune, write_plan
 from orchestrator.plan import Plan
+from orchestrator.predictions import write_predictions
 from orchestrator.preparing import (
     PreparationStoppedError,
     missing_views,
@@ -123,11 +124,7 @@ class Sweep:
             entries = [entry for entry in trained if entry is not None]
             self._speeds().record(self.plan, entries, self.machine.device)
         statuses = self._statuses(inventory, progress)
-        rows = cell_rows(self.experiment, self.plan, Store(self.store.folder), statuses)
-        write_results(self.folder / "results.parquet", rows)
-        if self.experiment.recipe.tests:
-            tested = rows_of_tests(self.plan, rows)
-            write_results(self.folder / "tests.parquet", tested, TESTS_SCHEMA)
+        rows = self._write_results(statuses)
         return Outcome(
             self.experiment,
             self.plan,
@@ -138,6 +135,16 @@ class Sweep:
             self._accounts(progress),
             stop.signal,
         )
+
+    def _write_results(self, statuses: dict[str, str]) -> list[dict[str, Any]]:
+        store = Store(self.store.folder)
+        rows = cell_rows(self.experiment, self.plan, store, statuses)
+        write_results(self.folder / "results.parquet", rows)
+        if self.experiment.recipe.tests:
+            tested = rows_of_tests(self.plan, rows)
+            write_results(self.folder / "tests.parquet", tested, TESTS_SCHEMA)
+        write_predictions(self.folder / "predictions.parquet", self.plan, rows, store)
+        return rows
 
     def _speeds(self) -> Speeds:
         return Speeds(self.machine.root / "speeds.json")

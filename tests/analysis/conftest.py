@@ -14,6 +14,7 @@ COMMON = {
     "resolution_px": 16,
     "canvas_px": 48,
     "n_test": 480,
+    "n_classes": 16,
     "train_s": 1.5,
 }
 

@@ -110,4 +110,4 @@ def test_text_of_a_place(make_cell, status, expected):
 def test_text_of_a_place_with_its_interval(make_cell):
     frame = pd.DataFrame([make_cell("table1", "low", (0, 8), low=0.25, n_test=480)])
     entry = compare(frame, "table1").entries["AlexNet (Low)", "Low-res"]
-    assert text(entry, with_interval=True) == "25.0 [21.3, 29.1] (50.4)"
+    assert text(entry, with_interval=True) == "25.0 [21.3, 29.1] (50.4; -25.4)"

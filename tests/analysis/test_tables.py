@@ -45,9 +45,9 @@ def markdown_rows(text):
     return [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
 
 
-def test_three_files_for_every_table(grid, strategies, recipe, tmp_path):
+def test_four_files_for_every_table(grid, strategies, recipe, tmp_path):
     written = write_tables(pd.concat([grid, strategies]), recipe, tmp_path / "tables")
-    names = [f"table{n}.{ending}" for n in (1, 2) for ending in ("csv", "html", "md")]
+    names = [f"table{n}.{ending}" for n in (1, 2) for ending in ("csv", "html", "md", "tex")]
     assert [path.name for path in written] == names
     assert all(path.stat().st_size for path in written)
 
@@ -57,7 +57,7 @@ def test_csv_is_long_and_machine_readable(grid, recipe, tmp_path):
     table = pd.read_csv(tmp_path / "table2.csv")
     assert table.columns.tolist() == [
         *("row", "column", "ours_percent", "interval_low_percent", "interval_high_percent"),
-        *("paper_percent", "ours_minus_paper", "n_seeds", "status"),
+        *("paper_percent", "ours_minus_paper", "n_seeds", "above_chance", "status"),
     ]
     assert len(table) == 80
     cell = table[(table["row"] == "H2") & (table["column"] == "L2")].iloc[0]
@@ -169,7 +169,7 @@ def test_many_incomplete_cells_are_cut_short(grid, recipe):
 def test_a_custom_table_is_written_without_the_paper(make_cell, recipe, tmp_path):
     cells = [make_cell("custom", "mine", (k, k)) for k in (4, 8)]
     names = [path.name for path in write_tables(pd.DataFrame(cells), recipe, tmp_path)]
-    assert names == ["custom.csv", "custom.html", "custom.md"]
+    assert names == ["custom.csv", "custom.html", "custom.md", "custom.tex"]
     text = (tmp_path / "custom.md").read_text(encoding="utf-8")
     assert "paper" not in text
     assert [row[0].strip() for row in markdown_rows(text)[2:]] == ["mine h4-l4", "mine"]
@@ -177,3 +177,37 @@ def test_a_custom_table_is_written_without_the_paper(make_cell, recipe, tmp_path
 
 def test_the_summary_fits_a_run_description(grid, strategies, recipe):
     assert len(summary_markdown(pd.concat([grid, strategies]), recipe)) < 8000
+
+
+def test_latex_needs_no_package_and_takes_any_name(grid, recipe, tmp_path):
+    hostile = recipe | {"name": r"50% & $x_1$ #{a}~^\input{b}"}
+    write_tables(grid, hostile, tmp_path)
+    written = (tmp_path / "table2.tex").read_text()
+    assert r"50\% \& \$x\_1\$ \#\{a\}" in written
+    assert r"\input" not in written
+    assert r"\textbackslash{}input\{b\}" in written
+    body = written.partition(r"\begin{tabular}{lrrrrrrrr}")[2].partition(r"\end{tabular}")[0]
+    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert [line.count("&") for line in rows] == [8] * 11
+    assert r"{}H2 (100) & 24.0 (17.2) & \textbf{30.0 (24.3)$^\dagger$}" in rows[3]
+    assert all(ord(char) < 256 for char in written)
+    assert written.count("{") - written.count(r"\{") == written.count("}") - written.count(r"\}")
+
+
+def test_what_is_not_above_chance_is_marked_and_said(make_cell, recipe, tmp_path):
+    cells = [make_cell("table1", "high", (8, 0), low=0.06, high=0.9)]
+    cells += [make_cell("table1", "low", (0, 8), low=0.5, high=0.3)]
+    write_tables(pd.DataFrame(cells), recipe, tmp_path)
+    text = (tmp_path / "table1.md").read_text()
+    assert "6.0\N{DEGREE SIGN} " in text
+    assert text.count("\N{DEGREE SIGN}") == 2
+    assert "not above chance (exact binomial test" in text
+    table = pd.read_csv(tmp_path / "table1.csv").set_index(["row", "column"])
+    assert not table.loc[("AlexNet (High)", "Low-res"), "above_chance"]
+
+
+def test_tables_1_and_3_say_ours_minus_the_papers(strategies, recipe, tmp_path):
+    write_tables(strategies, recipe, tmp_path)
+    text = (tmp_path / "table1.md").read_text()
+    assert "(50.4; +8.6)" in text
+    assert "; ours minus it)" in text

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from rich.console import Console
@@ -92,6 +93,19 @@ def test_every_cell_is_done_and_each_shared_stage_was_trained_once(golden):
     assert list(frame["status"].unique()) == ["done"]
     assert len(frame) == CELLS
     assert len(outcome.progress.trained) == STAGES == len(weights(root))
+
+
+def test_the_predictions_of_a_run_give_its_accuracies_photo_by_photo(golden):
+    root, _ = golden
+    frame = analysis.load(root / "small").set_index("cell")
+    photos = pd.read_parquet(root / "small" / "predictions.parquet")
+    assert len(photos) == CELLS * 2 * 16
+    right = (photos["label"] == photos["predicted"]).groupby(
+        [photos["test"], photos["cell"]], observed=True
+    )
+    for test in ("high", "low"):
+        share = right.mean()[test]
+        assert share.to_dict() == frame[f"accuracy_{test}"].to_dict()
 
 
 def test_a_second_run_trains_nothing_and_changes_nothing(golden):

@@ -1,0 +1,126 @@
+"""`claims.csv`, `claims.md` and `claims.html`: what the paper claims of Table 2, and ours."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.claims import Claim, claims_of
+from analysis.compare import AT_CHANCE
+from analysis.grid import Grid
+from analysis.pages import Page, write_page
+from analysis.setting import setting_of
+
+_WHOLE = ("correlation", "points a level")
+
+
+def write_claims(
+    frame: pd.DataFrame, grid: Grid | None, recipe: Mapping[str, Any], folder: Path
+) -> list[Path]:
+    """Write the claims of Table 2.
+
+    Args:
+        frame: of `runs.load`.
+        grid: of `grid.grid_of`; None for a run without Table 2.
+        recipe: of the run's `recipe.yaml`.
+        folder: made where it is not there.
+
+    Returns:
+        The files written; none where the cells allow no claim.
+    """
+    found = [] if grid is None else claims_of(grid)
+    if grid is None or not found:
+        return []
+    setting = setting_of(frame.loc[frame["table"] == "table2"], recipe)
+    title = f"What the paper claims of Table 2, and ours with 95 % intervals: {setting.title}"
+    page = Page(title, [_main(found), _gains(found, grid)], _notes(found, grid))
+    return write_page(folder, "claims", page, _numbers(found))
+
+
+def _numbers(found: list[Claim]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "claim": claim.name,
+            "place": claim.place,
+            "unit": claim.unit,
+            "ours": round(claim.ours.value, 4),
+            "from": round(claim.ours.low, 4),
+            "to": round(claim.ours.high, 4),
+            "paper": round(claim.paper, 4),
+            "shown": {True: "yes", False: "no"}[claim.made] if claim.sign else "",
+            "nulls": "; ".join(f"{words}: {number:.2f}" for words, number in claim.nulls),
+        }
+        for claim in found
+    )
+
+
+def _main(found: list[Claim]) -> pd.DataFrame:
+    """Every claim but the gains of single cells."""
+    rows = [
+        {
+            "claim": " ".join(filter(None, [claim.name, claim.place])),
+            "ours [95 %]": _interval(claim),
+            "paper": _number(claim.paper, claim.unit),
+            "unit": claim.unit,
+            "shown": ("yes" if claim.made else "no") if claim.sign else "",
+            "without the effect": "; ".join(f"{n:.2f} {words}" for words, n in claim.nulls),
+        }
+        for claim in found
+        if claim.name != "gain" or claim.place.startswith("H8 ")
+    ]
+    return pd.DataFrame(rows).set_index("claim")
+
+
+def _interval(claim: Claim) -> str:
+    value, low, high = claim.ours
+    if claim.unit == "correlation":
+        low, high = max(low, -1.0), min(high, 1.0)
+    ends = f"[{_number(low, claim.unit)}, {_number(high, claim.unit)}]"
+    return f"{_number(value, claim.unit)} {ends}"
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value:+.2f}" if unit in _WHOLE else f"{value:+.1f}"
+
+
+def _gains(found: list[Claim], grid: Grid) -> pd.DataFrame:
+    """G(H, L) with half its interval, H by L."""
+    cells = {claim.place: claim for claim in found if claim.name == "gain"}
+    rows = [f"H{row}" for row in range(1, 9)]
+    columns = [f"L{column}" for column in range(1, 9)]
+    texts = pd.DataFrame("", index=rows, columns=columns)
+    for place, claim in cells.items():
+        row, column = place.split()
+        half = claim.ours.high - claim.ours.value
+        marked = not grid.above_chance[int(row[1:]), int(column[1:]) - 1]
+        texts.loc[row, column] = f"{claim.ours.value:+.1f}±{half:.1f}{AT_CHANCE * marked}"
+    empty = texts.eq("")
+    return texts.loc[~empty.all(axis=1), ~empty.all(axis=0)]
+
+
+def _notes(found: list[Claim], grid: Grid) -> list[str]:
+    photos = grid.right_SRLN.shape[-1]
+    if grid.n_seeds > 1:
+        how = f"Student's t over {grid.n_seeds} seeds"
+    else:
+        how = (
+            f"one seed, so {grid.n_draws} draws of the {photos} test photos, the same for all "
+            "cells (1.96 standard deviations); the chance in training is not in them"
+        )
+    lines = [f"Intervals: {how}.", "Gain: accuracy minus that of H0 in the same column, points."]
+    lines.append("Shown: the whole interval has the sign that the paper claims.")
+    if any(claim.nulls for claim in found):
+        lines.append(
+            "A rank correlation says little: the last column has what a ranking without any "
+            "measurement gets against the paper's numbers."
+        )
+    n_chance = int(np.sum(~grid.above_chance))
+    if n_chance:
+        lines.append(
+            f"{AT_CHANCE}: {n_chance} cells are not above chance ({100 / grid.n_classes:.2g} %; "
+            "exact binomial, Holm over the cells, 5 %); slopes, relative gains and correlations "
+            "leave them out."
+        )
+    return lines
