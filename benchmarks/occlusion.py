@@ -150,6 +150,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
+    if chosen.stride_px > min(chosen.patch_px):
+        parser.error("captum takes no stride that is larger than the patch")
     torch.set_num_threads(chosen.threads)
     if not importlib.util.find_spec("captum"):
         print("captum is not installed (pip install captum): compared with our own batches alone")
