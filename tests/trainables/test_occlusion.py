@@ -69,9 +69,9 @@ def size_of_logits(module: nn.Module, image_CHW: torch.Tensor) -> float:
 
 
 NETWORKS = {
-    "alexnet": (227, 227, (113, 113, 113)),
-    "squeezenet1_1": (97, 80, (11, 16, 23)),
-    "resnet18": (97, 80, (11, 16, 23)),
+    "alexnet": (227, 227, (150, 113, 150)),
+    "squeezenet1_1": (65, 58, (21, 17, 23)),
+    "resnet18": (65, 58, (21, 17, 23)),
     "tiny": (49, 64, (3, 4, 7)),
 }
 
