@@ -33,6 +33,7 @@ class Setting:
         budget: a stage's length in words, or an empty text.
         n_images: the largest number of training photos of a cell.
         n_seeds: seeds planned.
+        variants: rows with another network, canvas or budget, each in words.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Setting:
     budget: str
     n_images: int
     n_seeds: int
+    variants: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -76,6 +78,11 @@ def setting_of(frame: pd.DataFrame, recipe: Mapping[str, Any]) -> Setting:
         budget=_budget(_section(recipe, "train")),
         n_images=int(frame[["n_high", "n_low"]].to_numpy().max(initial=0)),
         n_seeds=len(set(frame["seed"].tolist())),
+        variants=tuple(
+            f"row {name}: {_variant(variant)}"
+            for name, variant in _section(recipe, "variants").items()
+            if name in set(frame["strategy"]) and isinstance(variant, Mapping)
+        ),
     )
 
 
@@ -113,7 +120,21 @@ def _pairs(setting: Setting, dataset: str) -> list[tuple[str, str, str]]:
 
 def _unpublished(setting: Setting) -> list[str]:
     seeds = [f"{setting.n_seeds} seeds (paper: one run)"] if setting.n_seeds > 1 else []
-    return seeds + ([f"{setting.budget} (the paper does not say)"] if setting.budget else [])
+    budget = [f"{setting.budget} (the paper does not say)"] if setting.budget else []
+    return [*seeds, *budget, *setting.variants]
+
+
+def _variant(variant: Mapping[str, Any]) -> str:
+    """A variant's network, canvas and budget in words."""
+    model, train = _section(variant, "model"), _section(variant, "train")
+    canvas_px = variant.get("canvas_px")
+    parts = [
+        str(model.get("name") or ""),
+        "from random weights" if model.get("weights") == "none" else "",
+        f"{canvas_px} px" if canvas_px else "",
+        _budget(train),
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def _budget(train: Mapping[str, Any]) -> str:

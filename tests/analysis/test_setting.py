@@ -68,3 +68,17 @@ def test_a_silent_recipe_leaves_it_to_the_results(grid, recipe):
 )
 def test_budget_in_words(grid, train, expected):
     assert setting_of(grid, {"train": train}).budget == expected
+
+
+def test_rows_with_a_network_of_their_own_are_told(strategies, recipe):
+    lrcnn = {
+        "strategy": "low",
+        "canvas_px": 50,
+        "model": {"name": "lrcnn_recon", "weights": "none"},
+        "train": {"epochs": 8},
+    }
+    variants = {"my_own": lrcnn, "not_in_the_table": lrcnn}
+    setting = setting_of(strategies, recipe | {"variants": variants})
+    told = "row my_own: lrcnn_recon, from random weights, 50 px, 8 epochs a stage"
+    assert setting.variants == (told,)
+    assert told in deviations(setting, "table1")
