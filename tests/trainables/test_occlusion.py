@@ -141,7 +141,7 @@ def test_grey_is_128_in_the_photo_whatever_the_normalisation(convention):
 
 
 def test_a_patch_that_no_layer_reads_changes_nothing():
-    """A pooling of 3 every 8 pixels skips most of them."""
+    """A convolution of 3 px every 8 px skips most of them."""
     skipping = nn.Sequential(nn.Conv2d(3, 4, 3, stride=8), nn.Flatten(), nn.Linear(16, 5)).eval()
     image_CHW = photo(16, 16)
     occlusion = Occlusion(skipping, "imagenet", (16, 16), patch_px=2, stride_px=1)
