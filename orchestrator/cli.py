@@ -110,25 +110,14 @@ def _run(arguments: Sequence[str], console: Console) -> int:
 
 def _publish(outcome: "Outcome", arguments: list[str], console: Console) -> None:
     """Tables and figures, MLflow's summary, and the last words on the terminal."""
-    from analysis.claim_pages import write_claims
-    from analysis.figures import write_figures
-    from analysis.grid import grid_of
-    from analysis.paired import write_paired
-    from analysis.photos import load_photos
+    from analysis.outputs import write_outputs
     from analysis.runs import load, load_recipe
-    from analysis.tables import summary_markdown, write_tables
+    from analysis.tables import summary_markdown
     from analysis.terminal import as_rich_table
-    from analysis.tested import write_tests
     from orchestrator.closing import close_tracking, last_words
 
     frame, recipe = load(outcome.folder), load_recipe(outcome.folder)
-    tables = write_tables(frame, recipe, outcome.folder / "tables")
-    figures = write_figures(frame, recipe, outcome.folder / "figures")
-    tests = write_tests(outcome.folder, recipe, outcome.folder / "tables")
-    photos = load_photos(outcome.folder)
-    paired = write_paired(frame, photos, recipe, outcome.folder / "tables")
-    claims = write_claims(frame, grid_of(frame, photos), recipe, outcome.folder / "tables")
-    files = [*tables, *tests, *paired, *claims, *figures]
+    files = write_outputs(outcome.folder, frame, recipe)
     close_tracking(outcome, files, summary_markdown(frame, recipe))
     table = as_rich_table(frame)
     if table is not None:
