@@ -43,7 +43,7 @@ class Claim:
     @property
     def made(self) -> bool:
         """Whether the whole interval has the sign that the paper claims."""
-        return self.sign * min(self.sign * self.ours.low, self.sign * self.ours.high) > 0
+        return min(self.sign * self.ours.low, self.sign * self.ours.high) > 0
 
 
 def claims_of(grid: Grid) -> list[Claim]:

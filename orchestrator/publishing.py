@@ -45,27 +45,11 @@ def write_pages(folder: Path, root: Path) -> list[Path]:
     Raises:
         DataError: when the folder holds no results.
     """
-    from analysis.claim_pages import write_claims
-    from analysis.figures import write_figures
-    from analysis.grid import grid_of
-    from analysis.paired import write_paired
-    from analysis.photos import NO_PHOTOS, PREDICTIONS_FILE, load_photos
+    from analysis.outputs import write_outputs
     from analysis.report import write_report
     from analysis.runs import load, load_recipe
-    from analysis.tables import write_tables
-    from analysis.tested import write_tests
 
-    frame, recipe = load(folder), load_recipe(folder)
-    kept = (folder / PREDICTIONS_FILE).is_file()  # not by versions before it was written
-    photos = load_photos(folder) if kept else NO_PHOTOS
-    tables = folder / "tables"
-    files = [
-        *write_tables(frame, recipe, tables),
-        *write_tests(folder, recipe, tables),
-        *write_paired(frame, photos, recipe, tables),
-        *write_claims(frame, grid_of(frame, photos), recipe, tables),
-        *write_figures(frame, recipe, folder / "figures"),
-    ]
+    files = write_outputs(folder, load(folder), load_recipe(folder))
     return [*files, write_report(folder, root / "data")]
 
 

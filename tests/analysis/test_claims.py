@@ -77,6 +77,17 @@ def test_spearman_is_scipys_with_ties_and_over_draws():
     assert spearman(np.ones(30), second) == 0
 
 
+def test_a_claim_is_shown_when_its_whole_interval_has_the_papers_sign():
+    found = claims_of(simulated(np.random.default_rng(0), EFFECT, n_photos=4000))
+    slope = claim(found, "gain, slope over L", "H8")
+    assert slope.ours.high < 0
+    assert slope.made
+    assert claim(found, "gain, mean of cells").made
+    null = claims_of(simulated(np.random.default_rng(0), NULL, n_photos=4000))
+    assert not claim(null, "gain, slope over L", "H8").made
+    assert not claim(null, "gain, mean of cells").made
+
+
 def test_the_nulls_are_printed_beside_the_rank_correlations():
     found = claims_of(simulated(np.random.default_rng(0), EFFECT))
     plain = claim(found, "rank correlation of accuracies with the paper's")

@@ -1,0 +1,221 @@
+"""`exchange.csv`, `.md`, `.html`: what a high-res photo is worth in low-res ones, from Table 2."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.grid import MIXED_ROW, Grid, Numbers, paper_percent
+from analysis.pages import Page, write_page
+from analysis.scaling import FORMS, REACH, Cells, Law, fit, held_out_points, redrawn
+from analysis.setting import PAPER_IMAGES, setting_of
+
+TARGET = 0.5
+N_REFITS = 100
+#: Of two laws that predict held-out cells this nearly as well (points), the simpler one counts.
+AS_GOOD_POINTS = 0.05
+#: Fewer rows or columns cannot tell the laws apart.
+LEAST_LEVELS = 4
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Fitted laws of a grid.
+
+    Attributes:
+        cells: that they were fitted to.
+        laws: by form.
+        held_out: points of error on held-out cells, by form.
+        chosen: the form that answers.
+        refits: the chosen law fitted to draws of the test photos.
+    """
+
+    cells: Cells
+    laws: dict[str, Law]
+    held_out: dict[str, float]
+    chosen: str
+    refits: list[Law]
+
+    @property
+    def law(self) -> Law:
+        """The chosen law."""
+        return self.laws[self.chosen]
+
+
+def exchange_of(grid: Grid) -> Exchange | None:
+    """Fit all laws to a grid's Staged (H-L) cells that are above chance.
+
+    Returns:
+        None where fewer than `LEAST_LEVELS` rows or columns are there.
+    """
+    chosen_RL = ~np.isnan(grid.mean_percent) & grid.above_chance
+    chosen_RL[MIXED_ROW] = False
+    if min(chosen_RL.any(axis=1).sum(), chosen_RL.any(axis=0).sum()) < LEAST_LEVELS:
+        return None
+    cells = _cells(grid.mean_percent, grid.n_high_R, grid.n_low_L, chosen_RL)
+    laws = {form: fit(form, cells) for form in FORMS}
+    held_out = {form: held_out_points(form, cells, law) for form, law in laws.items()}
+    best = min(held_out.values())
+    chosen = next(form for form, points in held_out.items() if points <= best + AS_GOOD_POINTS)
+    drawn_BC = 1 - grid.draws[:N_REFITS, chosen_RL] / 100
+    return Exchange(cells, laws, held_out, chosen, redrawn(cells, laws[chosen], drawn_BC))
+
+
+def papers_law(form: str) -> Law:
+    """The same law fitted to the paper's Table 2."""
+    levels = np.arange(9) * 1000
+    levels[-1] = PAPER_IMAGES["cars"]
+    percent = paper_percent()
+    chosen_RL = np.ones(percent.shape, np.bool_)
+    chosen_RL[MIXED_ROW] = False
+    return fit(form, _cells(percent, np.r_[levels, -1], levels[1:], chosen_RL))
+
+
+def answers(found: Exchange, theirs: Law) -> pd.DataFrame:
+    """What the chosen law says of ours and of the paper's Table 2.
+
+    Args:
+        found: of `exchange_of`.
+        theirs: of `papers_law`.
+
+    Returns:
+        One row per question: `question`, `ours` (a number, NaN where it is not told), `from`, `to`
+        (95 % interval over the drawn test photos; infinite: beyond what is told), `paper`, and
+        `told` (why there is no number of ours).
+    """
+    return pd.DataFrame(
+        _answer(question, ask, found, theirs) for question, ask in _questions().items()
+    )
+
+
+def _questions() -> dict[str, Callable[[Law], float | str]]:
+    def worth(high: float, low: float) -> Callable[[Law], float | str]:
+        return lambda law: law.worth(high * law.high_unit, low * law.low_unit)
+
+    places = {"none": 0.0, "half": 0.5, "all": 1.0}
+    rates = {
+        f"low-res photos that one more high-res photo is worth, at {high} of the high-res and "
+        f"{low} of the low-res photos": worth(places[high], places[low])
+        for high, low in (("none", "all"), ("half", "half"), ("half", "all"), ("all", "all"))
+    }
+    goal = f"for {TARGET:.0%}"
+    return rates | {
+        f"low-res photos {goal}, without high-res": lambda law: law.low_needed(TARGET, 0),
+        f"low-res photos {goal}, with all high-res": lambda law: law.low_needed(
+            TARGET, law.high_unit
+        ),
+        f"photos of each kind {goal}": lambda law: law.both_needed(TARGET),
+    }
+
+
+def _answer(
+    question: str, ask: Callable[[Law], float | str], found: Exchange, theirs: Law
+) -> dict[str, Any]:
+    ours = ask(found.law)
+    told = isinstance(ours, str)
+    draws = np.array([math.inf if isinstance(a, str) else a for a in map(ask, found.refits)])
+    # Not linear: an end of the interval is a refit's own, never between a number and infinity.
+    ends = np.quantile(draws, [0.025, 0.975], method="nearest")
+    return {
+        "question": question,
+        "ours": math.nan if told else ours,
+        "from": math.nan if told else ends[0],
+        "to": math.nan if told else ends[1],
+        "paper": math.nan if isinstance(answer := ask(theirs), str) else answer,
+        "told": ours if told else "",
+    }
+
+
+def write_exchange(
+    frame: pd.DataFrame, found: Exchange, recipe: Mapping[str, Any], folder: Path
+) -> list[Path]:
+    """Write `exchange.csv`, `exchange.md` and `exchange.html`.
+
+    Args:
+        frame: of `runs.load`.
+        found: of `exchange_of`.
+        recipe: of the run's `recipe.yaml`.
+        folder: made where it is not there.
+
+    Returns:
+        The files written.
+    """
+    theirs = papers_law(found.chosen)
+    numbers = answers(found, theirs)
+    setting = setting_of(frame.loc[frame["table"] == "table2"], recipe)
+    title = f"What a high-res photo is worth in low-res photos: {setting.title}"
+    page = Page(title, [_texts(numbers), _laws(found)], _notes(found, numbers))
+    return write_page(folder, "exchange", page, numbers)
+
+
+def _cells(
+    percent_RL: Numbers,
+    n_high_R: NDArray[np.int64],
+    n_low_L: NDArray[np.int64],
+    chosen_RL: NDArray[np.bool_],
+) -> Cells:
+    rows, columns = np.nonzero(chosen_RL)
+    sizes = (n_high_R[rows].astype(np.float64), n_low_L[columns].astype(np.float64))
+    return Cells(*sizes, 1 - percent_RL[chosen_RL] / 100)
+
+
+def _texts(numbers: pd.DataFrame) -> pd.DataFrame:
+    rows = [
+        {
+            "question": row["question"],
+            "ours [95 %]": "not told"
+            if row["told"]
+            else f"{_size(row['ours'])} [{_size(row['from'])}, {_size(row['to'])}]",
+            "paper": _size(row["paper"]),
+        }
+        for row in numbers.to_dict("records")
+    ]
+    return pd.DataFrame(rows).set_index("question")
+
+
+def _size(number: float) -> str:
+    if not math.isfinite(number):
+        return "not told"
+    return f"{number:.2f}" if number < 20 else f"{number:,.0f}"
+
+
+def _laws(found: Exchange) -> pd.DataFrame:
+    rows = []
+    for form, law in found.laws.items():
+        log_delta, log_x0, alpha, beta, gamma, floor = law.parameters_P
+        rows.append(
+            {
+                "law": f"{form}{' (used)' * (form == found.chosen)}",
+                "error on held-out cells, points": f"{found.held_out[form]:.2f}",
+                "delta": f"{math.exp(log_delta):.3f}",
+                "alpha (high-res)": f"{alpha:.2f}",
+                "beta (low-res)": f"{beta:.2f}",
+                "gamma (gap)": f"{gamma:.2f}",
+                "floor": f"{floor:.2f}",
+                "first weights, high-res photos": f"{math.exp(log_x0) * law.high_unit:,.0f}",
+            }
+        )
+    return pd.DataFrame(rows).set_index("law")
+
+
+def _notes(found: Exchange, numbers: pd.DataFrame) -> list[str]:
+    law = found.law
+    return [
+        "error = delta (gamma + (x + x0)^-alpha) y^-beta + floor, with x of "
+        f"{law.high_unit:,.0f} high-res and y of {law.low_unit:,.0f} low-res photos as shares; "
+        "power: gamma and floor 0; gap: floor 0 (Mikami et al., arXiv 2108.11018). x0: what the "
+        "first weights are worth, so that H0 is on the curve.",
+        f"Fitted by least squares to {len(found.cells.error)} cells of Staged-Training (H-L) that "
+        f"are above chance. Held-out cells decide; of laws within {AS_GOOD_POINTS} points the "
+        "simplest is used.",
+        f"Intervals: {len(found.refits)} refits to drawn test photos; neither the chance in "
+        "training nor what the law itself misses is in them. The paper's numbers: the same law "
+        "fitted to its Table 2.",
+        f"Not told: more than {REACH:g} times outside the measured sizes.",
+        *(told for told in numbers["told"] if told),
+    ]

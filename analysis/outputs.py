@@ -1,0 +1,54 @@
+"""Everything that a run's results are written as, in its folders `tables` and `figures`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.claim_pages import write_claims
+from analysis.exchange import exchange_of, write_exchange
+from analysis.exchange_figure import write_exchange_figure
+from analysis.figures import write_figures
+from analysis.grid import grid_of
+from analysis.paired import write_paired
+from analysis.photos import NO_PHOTOS, PREDICTIONS_FILE, load_photos
+from analysis.setting import setting_of
+from analysis.tables import write_tables
+from analysis.tested import write_tests
+
+
+def write_outputs(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any]) -> list[Path]:
+    """Write all tables and figures that a run's cells allow.
+
+    Args:
+        run: the run's folder.
+        frame: of `runs.load`.
+        recipe: of its `recipe.yaml`.
+
+    Returns:
+        The files written: tables, then figures.
+
+    Raises:
+        DataError: when a file of the run cannot be read.
+    """
+    tables, figures = run / "tables", run / "figures"
+    kept = (run / PREDICTIONS_FILE).is_file()  # not by versions before it was written
+    photos = load_photos(run) if kept else NO_PHOTOS
+    grid = grid_of(frame, photos)
+    written = [
+        *write_tables(frame, recipe, tables),
+        *write_tests(run, recipe, tables),
+        *write_paired(frame, photos, recipe, tables),
+        *write_claims(frame, grid, recipe, tables),
+    ]
+    exchange = None if grid is None else exchange_of(grid)
+    if exchange is None:
+        return [*written, *write_figures(frame, recipe, figures)]
+    setting = setting_of(frame.loc[frame["table"] == "table2"], recipe)
+    return [
+        *written,
+        *write_exchange(frame, exchange, recipe, tables),
+        *write_figures(frame, recipe, figures),
+        *write_exchange_figure(exchange, setting, figures),
+    ]
