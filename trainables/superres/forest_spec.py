@@ -26,7 +26,7 @@ class ForestSpec(Spec):
     factor: float = Field(gt=1.0, le=16.0)
     patch_px: int = Field(ge=3, le=64)
     step_px: int = Field(ge=1, le=16)
-    n_trees: int = Field(default=8, ge=1, le=64)
+    n_trees: int = Field(default=4, ge=1, le=64)
     depth: int = Field(default=11, ge=1, le=16)
     n_scales: int = Field(default=16, ge=1, le=64)
     scale_ratio: float = Field(default=0.98, gt=0.0, lt=1.0)
@@ -41,7 +41,7 @@ class ForestSpec(Spec):
     max_patches: int = Field(default=4_000_000, ge=2)
     n_means_steps: int = Field(default=10, ge=1)
     score: Score = "leaf"
-    n_best: int = Field(default=4, ge=1)
+    n_best: int = Field(default=1, ge=1)
     n_final_ibp: int = Field(default=1, ge=0, le=100)
     seed: int = Field(default=0, ge=0)
 
