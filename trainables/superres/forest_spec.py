@@ -37,7 +37,7 @@ class ForestSpec(Spec):
     min_contrast: float = Field(default=0.1, ge=0.0)
     tree_patches: int = Field(default=600_000, ge=2)
     leaf_patches: int = Field(default=1500, ge=1)
-    pool_levels: int = Field(default=4, ge=0, le=16)
+    pool_levels: int = Field(default=7, ge=0, le=16)
     max_patches: int = Field(default=4_000_000, ge=2)
     n_means_steps: int = Field(default=10, ge=1)
     score: Score = "leaf"
