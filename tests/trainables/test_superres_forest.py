@@ -95,11 +95,20 @@ def test_ridge_is_that_of_numpy():
 def test_a_leaf_learns_from_the_patches_that_fit_it_best_and_a_poor_one_from_all():
     patches, details = directions(300, 8), directions(300, 9, seed=1)
     leaves = torch.where(torch.arange(300) < 290, 0, 1)
-    scores = torch.linspace(0, 1, 300)
-    maps = leaf_maps(patches, details, leaves, scores, 2, cap=100, ridge=0.1)
-    best = slice(190, 290)
+    lines = directions(2, 8, seed=2)
+    maps = leaf_maps(patches, details, leaves, lines, pool_levels=0, cap=100, ridge=0.1)
+    best = (patches[:290] @ lines[0]).abs().topk(100).indices
     assert_near(maps[0].T, ridge_map(patches[best], details[best], 0.1))
     assert_near(maps[1].T, ridge_map(patches, details, 0.1))
+
+
+def test_a_leaf_may_learn_from_its_neighbours():
+    patches, details = directions(300, 8), directions(300, 9, seed=1)
+    leaves, lines = torch.arange(300) % 4, directions(4, 8, seed=2)
+    maps = leaf_maps(patches, details, leaves, lines, pool_levels=1, cap=100, ridge=0.1)
+    pool = leaves < 2
+    best = (patches[pool] @ lines[1]).abs().topk(100).indices
+    assert_near(maps[1].T, ridge_map(patches[pool][best], details[pool][best], 0.1))
 
 
 def test_rows_meet_the_table_of_their_group():

@@ -17,6 +17,8 @@ from trainables.superres.trees import descend, grouped_products
 
 #: Below this a patch is flat and its direction is noise.
 _FLAT = 1e-6
+#: Patches that meet their leaves' maps at once; bounds memory.
+_ROWS = 2**17
 
 
 def enhance(low_BHW: Tensor, forest: Forest) -> Tensor:
@@ -55,21 +57,34 @@ def _detail(grid_BHW: Tensor, forest: Forest) -> Tensor:
     patch_px, step_px = forest.spec.patch_px, forest.spec.step_px
     patches_NK = cut(grid_BHW, patch_px, step_px) @ forest.axes_PK
     norms_N1 = patches_NK.norm(dim=1, keepdim=True)
-    chunks = (patches_NK / norms_N1.clamp_min(_FLAT)).split(CHUNK_PATCHES)
-    parts = side_by_side(lambda chunk_NK: _details(chunk_NK, forest), chunks, forest.device)
-    details_NP = torch.cat(list(parts)).mul_(norms_N1)
+    details_NP = _details(patches_NK / norms_N1.clamp_min(_FLAT), forest).mul_(norms_N1)
     n_images, height_px, width_px = grid_BHW.shape
     summed_BHW = lay(details_NP, (n_images, height_px, width_px), patch_px, step_px)
     return summed_BHW / coverage((height_px, width_px), details_NP, patch_px, step_px)
 
 
 def _details(patches_NK: Tensor, forest: Forest) -> Tensor:
-    """Local naive Bayes: each patch takes the maps of the trees that fit it best (3.1)."""
+    """The mean of what the maps of the chosen leaves say: (N, P)."""
+    chunks = patches_NK.split(CHUNK_PATCHES)
+    chosen = side_by_side(lambda chunk_NK: _best_leaves(chunk_NK, forest), chunks, forest.device)
+    leaves_NA = torch.cat(list(chosen))
+    tables = forest.maps_TLPK.flatten(0, 1).transpose(1, 2)
+    # one leaf's map is read once for all its patches: many rows at a time are fastest
+    parts = zip(patches_NK.split(_ROWS), leaves_NA.split(_ROWS), strict=True)
+    return torch.cat([_mean_product(rows_NK, part_NA, tables) for rows_NK, part_NA in parts])
+
+
+def _best_leaves(patches_NK: Tensor, forest: Forest) -> Tensor:
+    """Local naive Bayes: the leaves of the trees that fit each patch best (3.1), of all: (N, A)."""
     spec = forest.spec
     reached = [descend(patches_NK, tree, spec.score) for tree in forest.directions_TM2K]
     leaves_NT, scores_NT = (torch.stack(parts, 1) for parts in zip(*reached, strict=True))
     best_NA = scores_NT.topk(min(spec.n_best, spec.n_trees), dim=1).indices
-    places_NA = best_NA * 2**spec.depth + leaves_NT.gather(1, best_NA)
-    tables = forest.maps_TLPK.flatten(0, 1).transpose(1, 2)
-    made = [grouped_products(patches_NK, places_N, tables) for places_N in places_NA.unbind(1)]
-    return torch.stack(made).mean(0) if len(made) > 1 else made[0]
+    return best_NA * 2**spec.depth + leaves_NT.gather(1, best_NA)
+
+
+def _mean_product(rows_NK: Tensor, leaves_NA: Tensor, tables: Tensor) -> Tensor:
+    n_rows, n_averaged = leaves_NA.shape
+    repeated_NK = rows_NK.repeat_interleave(n_averaged, dim=0)
+    made = grouped_products(repeated_NK, leaves_NA.flatten(), tables)
+    return made if n_averaged == 1 else made.view(n_rows, n_averaged, -1).mean(1)

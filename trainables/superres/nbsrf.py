@@ -75,14 +75,13 @@ def _tree(samples: Samples, spec: ForestSpec, number: int) -> tuple[Tensor, Tens
     """Directions (M, 2, K) grown on a subset of its own, and maps (L, P, K)."""
     rng = Generator().manual_seed(seed_of("superres tree", spec.seed, number))
     patches_NK = samples.patches_NK
-    chosen = torch.randperm(len(patches_NK), generator=rng)[: spec.tree_patches]
+    subset = torch.randperm(len(patches_NK), generator=rng)[: spec.tree_patches]
     directions_M2K = grow(
-        patches_NK[chosen.to(patches_NK.device)], spec.depth, spec.n_means_steps, rng
+        patches_NK[subset.to(patches_NK.device)], spec.depth, spec.n_means_steps, rng
     )
     chunks = patches_NK.split(CHUNK_PATCHES)
     reached = [descend(chunk, directions_M2K, "leaf") for chunk in chunks]
-    leaves_N, scores_N = (torch.cat(parts) for parts in zip(*reached, strict=True))
-    order = leaves_N, scores_N, 2**spec.depth
-    return directions_M2K, leaf_maps(
-        patches_NK, samples.details_NP, *order, cap=spec.leaf_patches, ridge=spec.ridge
-    )
+    leaves_N = torch.cat([leaves for leaves, _ in reached])
+    lines_LK = directions_M2K[-(2 ** (spec.depth - 1)) :].flatten(0, 1)
+    chosen = spec.pool_levels, spec.leaf_patches, spec.ridge
+    return directions_M2K, leaf_maps(patches_NK, samples.details_NP, leaves_N, lines_LK, *chosen)

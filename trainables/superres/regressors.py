@@ -23,43 +23,43 @@ def leaf_maps(
     patches_NK: Tensor,
     details_NP: Tensor,
     leaves_N: Tensor,
-    scores_N: Tensor,
-    n_leaves: int,
+    lines_LK: Tensor,
+    pool_levels: int,
     cap: int,
     ridge: float,
 ) -> Tensor:
-    """One map a leaf, from the `cap` patches that fit it best.
+    """One map a leaf, from the `cap` patches nearest to its line.
 
     Args:
         patches_NK: unit coarse patches.
         details_NP: what they lack, divided by their norms.
         leaves_N: the leaf of each patch.
-        scores_N: how well the patch fits its leaf.
-        n_leaves: of the tree.
+        lines_LK: the last direction on the way to each leaf.
+        pool_levels: 0 takes patches of the leaf alone; each level more, those of one ancestor
+            higher, so that a leaf's neighbours smooth its map, as in A+ (Timofte et al., 2014).
         cap: patches used in a leaf.
         ridge: added to the diagonal.
 
     Returns:
         (L, P, K) float32.
     """
-    order_N = _by_leaf_then_score(leaves_N, scores_N)
-    ends = torch.bincount(leaves_N, minlength=n_leaves).cumsum(0).tolist()
-    n_axes, n_pixels = patches_NK.shape[1], details_NP.shape[1]
+    order_N = leaves_N.argsort(stable=True)
+    sorted_NK = patches_NK[order_N]
+    n_leaves, n_axes = lines_LK.shape
+    ends = [0, *torch.bincount(leaves_N, minlength=n_leaves).cumsum(0).tolist()]
     grams = patches_NK.new_zeros(n_leaves, n_axes, n_axes)
-    cross = patches_NK.new_zeros(n_leaves, n_axes, n_pixels)
+    cross = patches_NK.new_zeros(n_leaves, n_axes, details_NP.shape[1])
     everywhere = _moments(patches_NK, details_NP)
-    for leaf, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        if end - begin < MIN_LEAF_PATCHES:
+    n_pooled = min(2**pool_levels, n_leaves)
+    for leaf, line_K in enumerate(lines_LK):
+        first = leaf - leaf % n_pooled
+        pool_NK = sorted_NK[ends[first] : ends[first + n_pooled]]
+        if len(pool_NK) < MIN_LEAF_PATCHES:
             grams[leaf], cross[leaf] = everywhere
             continue
-        chosen = order_N[begin : min(end, begin + cap)]
-        grams[leaf], cross[leaf] = _moments(patches_NK[chosen], details_NP[chosen])
+        near = (pool_NK @ line_K).abs().topk(min(cap, len(pool_NK))).indices
+        grams[leaf], cross[leaf] = _moments(pool_NK[near], details_NP[order_N[ends[first] + near]])
     return _solve(grams, cross, ridge).transpose(1, 2).contiguous()
-
-
-def _by_leaf_then_score(leaves_N: Tensor, scores_N: Tensor) -> Tensor:
-    by_score_N = scores_N.argsort(descending=True, stable=True)
-    return by_score_N[leaves_N[by_score_N].argsort(stable=True)]
 
 
 def _moments(patches_NK: Tensor, details_NP: Tensor) -> tuple[Tensor, Tensor]:

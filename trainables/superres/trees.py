@@ -6,8 +6,6 @@ is more parallel to, whatever the sign (spherical 2-means on lines).
 Shape legend: N patches, K axes, M nodes, 2 directions of a node.
 """
 
-import math
-
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import grouped_mm, normalize
@@ -15,7 +13,7 @@ from torch.nn.functional import grouped_mm, normalize
 from trainables.superres.forest_spec import Score
 
 #: Levels descended with one matrix product.
-_LEVELS = 6
+_LEVELS = 4
 
 
 def grow(patches_NK: Tensor, depth: int, n_steps: int, rng: Generator) -> Tensor:
@@ -70,54 +68,66 @@ def descend(patches_NK: Tensor, directions_M2K: Tensor, score: Score) -> tuple[T
     Returns:
         leaves (N,) int64, scores (N,) float32.
     """
-    depth = math.ceil(math.log2(len(directions_M2K) + 1))
+    depth = (len(directions_M2K) + 1).bit_length() - 1
     leaves_N = torch.zeros(len(patches_NK), dtype=torch.int64, device=patches_NK.device)
     scores_N = patches_NK.new_zeros(len(patches_NK))
+    order_N = torch.arange(len(patches_NK), device=patches_NK.device)
     for level in range(0, depth, _LEVELS):
         n_levels = min(_LEVELS, depth - level)
-        along = _products(patches_NK, leaves_N, directions_M2K, level, n_levels)
-        leaves_N, scores_N = _walk(along, leaves_N, scores_N, n_levels, score)
-    return leaves_N, scores_N
+        tables = _subtrees(directions_M2K, level, n_levels)
+        if level:  # rows stay sorted by subtree; only their order is carried along
+            sorted_N = leaves_N.argsort(stable=True)
+            parts = leaves_N, scores_N, order_N
+            leaves_N, scores_N, order_N = (part.index_select(0, sorted_N) for part in parts)
+        along_NC = _sorted_products(patches_NK.index_select(0, order_N), leaves_N, tables)
+        leaves_N, scores_N = _walk(along_NC, leaves_N, scores_N, n_levels, score)
+    back_N = torch.empty_like(order_N)
+    back_N[order_N] = torch.arange(len(order_N), device=order_N.device)
+    return leaves_N.index_select(0, back_N), scores_N.index_select(0, back_N)
 
 
-def _products(
-    patches_NK: Tensor, subtrees_N: Tensor, directions_M2K: Tensor, level: int, n_levels: int
-) -> Tensor:
-    """Every patch times all directions of its subtree of `n_levels`: (N, nodes, 2)."""
-    n_subtrees = 2**level
+def _subtrees(directions_M2K: Tensor, level: int, n_levels: int) -> Tensor:
+    """The directions of all subtrees of `n_levels` whose roots are at a level: (G, K, C)."""
+    n_axes = directions_M2K.shape[-1]
     levels = [
-        directions_M2K[2**at - 1 : 2 ** (at + 1) - 1].view(n_subtrees, -1, patches_NK.shape[1])
+        directions_M2K[2**at - 1 : 2 ** (at + 1) - 1].view(2**level, -1, n_axes)
         for at in range(level, level + n_levels)
     ]
-    tables = torch.cat(levels, dim=1).transpose(1, 2)
-    if n_subtrees == 1:
-        return (patches_NK @ tables[0]).view(len(patches_NK), -1, 2)
-    return grouped_products(patches_NK, subtrees_N, tables).view(len(patches_NK), -1, 2)
+    return torch.cat(levels, dim=1).transpose(1, 2)
 
 
 def grouped_products(rows_NK: Tensor, groups_N: Tensor, tables_GKO: Tensor) -> Tensor:
     """Each row times the table of its group: (N, O)."""
     order_N = groups_N.argsort(stable=True)
-    ends_G = torch.bincount(groups_N, minlength=len(tables_GKO)).cumsum(0).to(torch.int32)
-    made_NO = grouped_mm(rows_NK[order_N], tables_GKO, offs=ends_G)
+    made_NO = _sorted_products(rows_NK.index_select(0, order_N), groups_N, tables_GKO)
     return torch.empty_like(made_NO).index_copy_(0, order_N, made_NO)
 
 
+def _sorted_products(rows_NK: Tensor, groups_N: Tensor, tables_GKO: Tensor) -> Tensor:
+    """The same of rows that lie group by group; the groups themselves in any order."""
+    if len(tables_GKO) == 1:
+        return rows_NK @ tables_GKO[0]
+    ends_G = torch.bincount(groups_N, minlength=len(tables_GKO)).cumsum(0).to(torch.int32)
+    return grouped_mm(rows_NK, tables_GKO, offs=ends_G)
+
+
 def _walk(
-    along_NM2: Tensor, subtrees_N: Tensor, scores_N: Tensor, n_levels: int, score: Score
+    along_NC: Tensor, subtrees_N: Tensor, scores_N: Tensor, n_levels: int, score: Score
 ) -> tuple[Tensor, Tensor]:
+    """Down one subtree each; column 2 m + s of `along_NC` is of node m, side s."""
+    n_nodes = 2**n_levels - 1
+    pairs = along_NC.reshape(-1, 2)
+    rows_N = torch.arange(0, len(pairs), n_nodes, device=pairs.device)
     nodes_N = torch.zeros_like(subtrees_N)
-    along_NM2 = along_NM2.abs()
     for _ in range(n_levels):
-        pair_N2 = along_NM2[torch.arange(len(nodes_N), device=nodes_N.device), nodes_N]
-        left_N, right_N = pair_N2.unbind(1)
-        taken_N, other_N = torch.maximum(left_N, right_N), torch.minimum(left_N, right_N)
-        scores_N = _add(scores_N, taken_N, other_N, score)
+        left_N, right_N = pairs.index_select(0, rows_N + nodes_N).abs().unbind(1)
+        scores_N = _add(scores_N, left_N, right_N, score)
         nodes_N = 2 * nodes_N + 1 + (right_N > left_N)
-    return subtrees_N * 2**n_levels + nodes_N - (2**n_levels - 1), scores_N
+    return subtrees_N * 2**n_levels + nodes_N - n_nodes, scores_N
 
 
-def _add(scores_N: Tensor, taken_N: Tensor, other_N: Tensor, score: Score) -> Tensor:
+def _add(scores_N: Tensor, left_N: Tensor, right_N: Tensor, score: Score) -> Tensor:
     if score == "leaf":
-        return taken_N
-    return scores_N + (taken_N if score == "path" else taken_N - other_N)
+        return torch.maximum(left_N, right_N)
+    added_N = torch.maximum(left_N, right_N) if score == "path" else (left_N - right_N).abs()
+    return scores_N + added_N
