@@ -14,7 +14,7 @@ def test_a_folder_is_checked_and_the_next_command_runs_as_printed(shared_data, c
     (line,) = [line for line in printed.splitlines() if line.startswith("next")]
     command = shlex.split(line.removeprefix("next"))[1:]
     assert main([*command, "--root", str(tmp_path)]) == 0
-    assert "5 cells" in capsys.readouterr().out
+    assert "7 cells" in capsys.readouterr().out
 
 
 def test_an_archive_is_unpacked_once(shared_data, capsys, tmp_path):

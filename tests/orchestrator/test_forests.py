@@ -76,9 +76,10 @@ def test_every_way_of_super_resolution_runs_through_plan_and_tables(tmp_path, sm
 
     rows = ["high", "sr_low", "high_sr", "staged_h_sr"]
     data = small_recipe["data"] | {"canvas_px": 48, "resolution_px": 12}
+    train = small_recipe["train"] | {"lr": 1e-3}
     fields = {"table": "table1", "data": data, "superres": TINY, "cells": {"strategies": rows}}
     file = tmp_path / "small.yaml"
-    file.write_text(yaml.safe_dump(small_recipe | fields))
+    file.write_text(yaml.safe_dump(small_recipe | fields | {"train": train}))
     assert main(["run", str(file), "--executor", "inline", "--root", str(tmp_path)]) == 0
     results = pd.read_parquet(tmp_path / "small" / "results.parquet").set_index("strategy")
     assert results["status"].tolist() == ["done"] * 4
