@@ -2,26 +2,25 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from orchestrator.cells import cells_of, drafts_of
 from orchestrator.experiment import Experiment, Facts
-from orchestrator.recipe import Recipe
+from orchestrator.stage_fields import (
+    augment_of,
+    model_of,
+    objective_of,
+    subset_of,
+    training_of,
+)
 from trainables.budget import image_passes
-from trainables.errors import ConfigError
 from trainables.fingerprint import RECIPE_VERSION, key_of
 from trainables.index import evaluation_split
 from trainables.spec import (
-    AugmentSpec,
     Cell,
     DataSpec,
     Form,
-    ModelSpec,
-    ObjectiveSpec,
     StageDraft,
     StageSpec,
-    SubsetSpec,
-    TrainingSpec,
     ViewSpec,
 )
 from trainables.views import view_spec
@@ -231,85 +230,18 @@ class _Builder:
                 for form in draft.views
             ),
             mixing=draft.mixing or mixing,
-            subset=_subset(recipe, draft, seed),
+            subset=subset_of(recipe, draft, seed),
             n_classes=facts.n_classes,
-            model=_identity_of(recipe.model),
+            model=model_of(recipe.model),
             head="fresh" if fresh else "kept",
-            objective=_objective(recipe, draft),
-            augment=draft.augment or _augment(recipe, data),
-            training=_training(recipe, draft, facts.n_train, fresh=fresh),
+            objective=objective_of(recipe, draft),
+            augment=draft.augment or augment_of(recipe, data),
+            training=training_of(recipe, draft, facts.n_train, fresh=fresh),
             seed=seed,
             parent=parent,
             teacher=teacher,
             recipe_version=RECIPE_VERSION,
         )
-
-
-def _augment(recipe: Recipe, data: DataSpec) -> AugmentSpec:
-    chosen = recipe.augment
-    return AugmentSpec(
-        mirror=chosen.mirror,
-        crop_px=data.crop_px,
-        random_resolution_px=chosen.random_resolution_px,
-        shift_px=chosen.shift_px,
-    )
-
-
-def _objective(recipe: Recipe, draft: StageDraft) -> ObjectiveSpec:
-    """The draft's or the recipe's loss.
-
-    Raises:
-        ConfigError: when it distils without a teacher, or has a teacher that it does not use.
-    """
-    objective = draft.objective or recipe.objective
-    if (objective.kind == "distill") != (draft.teacher is not None):
-        raise ConfigError(
-            "objective.kind: distill goes with a stage that has a teacher, and only with one"
-        )
-    return objective
-
-
-def _identity_of(model: ModelSpec) -> ModelSpec:
-    """Where weights and mean image lie is no identity: their content is the parent's key."""
-    convention = model.normalisation
-    if convention == "auto":
-        caffe = "caffe" if model.mean_image == "none" else "bgr"
-        convention = caffe if model.name in ("alexnet", "caffenet") else "imagenet"
-    files = {
-        name: "none" if getattr(model, name) == "none" else "given"
-        for name in ("weights", "mean_image")
-    }
-    return model.model_copy(update=files | {"normalisation": convention, "fc6_order": "auto"})
-
-
-def _subset(recipe: Recipe, draft: StageDraft, seed: int) -> SubsetSpec:
-    relation = recipe.subset.relation
-    low = "high" not in draft.views
-    return SubsetSpec(
-        seed=seed,
-        n_images=draft.n_images,
-        rule=recipe.subset.rule,
-        stream=("low" if low else "high") if relation == "independent" else "shared",
-        side="back" if relation == "disjoint" and low else "front",
-    )
-
-
-def _training(recipe: Recipe, draft: StageDraft, n_train: int, *, fresh: bool) -> TrainingSpec:
-    train = recipe.train
-    values: dict[str, Any] = train.model_dump(include=set(TrainingSpec.model_fields))
-    if not fresh:
-        later = train.later
-        values["lr"] = later.lr or train.lr
-        values["epochs"] = later.epochs or train.epochs
-        values["head_lr_multiplier"] = later.head_lr_multiplier
-    if train.precision == "auto":  # no machine was asked
-        values["precision"] = TrainingSpec().precision
-    images = n_train if train.budget == "steps" else draft.updates_of
-    if train.steps is None and images is not None:
-        values["steps"] = (values["epochs"] or 1) * -(-images // train.batch_size)
-    if values["steps"] is not None:
-        values["epochs"] = None
-    return TrainingSpec(**values)
 
 
 def token(cell: Cell, draft: StageDraft) -> str:
