@@ -41,6 +41,13 @@ def heat_styles(percent: NDArray[np.float64]) -> NDArray[np.str_]:
     known = ~np.isnan(percent)
     if known.any():
         scale = Normalize(percent[known].min(), percent[known].max())
-        colours = mpl.colormaps[COLOUR_MAP](scale(percent[known]))
-        styles[known] = [f"background-color: {to_hex(c)}; color: {ink_on(c)}" for c in colours]
+        colours = mpl.colormaps[COLOUR_MAP]
+        of_colour = np.array(
+            [
+                f"background-color: {to_hex(c)}; color: {ink_on(c)}"
+                for c in colours(range(colours.N))
+            ]
+        )
+        shades = (np.asarray(scale(percent[known])) * colours.N).astype(np.int64)
+        styles[known] = of_colour[np.minimum(shades, colours.N - 1)]
     return styles

@@ -59,7 +59,7 @@ def exchange_of(grid: Grid) -> Exchange | None:
         return None
     cells = _cells(grid.mean_percent, grid.n_high_R, grid.n_low_L, chosen_RL)
     laws = {form: fit(form, cells) for form in FORMS}
-    held_out = {form: held_out_points(form, cells, law) for form, law in laws.items()}
+    held_out = {form: held_out_points(cells, law) for form, law in laws.items()}
     best = min(held_out.values())
     chosen = next(form for form, points in held_out.items() if points <= best + AS_GOOD_POINTS)
     drawn_BC = 1 - grid.draws[:N_REFITS, chosen_RL] / 100
@@ -197,16 +197,22 @@ def _laws(found: Exchange) -> pd.DataFrame:
                 "beta (low-res)": f"{beta:.2f}",
                 "gamma (gap)": f"{gamma:.2f}",
                 "floor": f"{floor:.2f}",
-                "first weights, high-res photos": f"{math.exp(log_x0) * law.high_unit:,.0f}",
+                "first weights, high-res photos": _first_weights(law.high_unit, log_x0),
             }
         )
     return pd.DataFrame(rows).set_index("law")
 
 
+def _first_weights(high_unit: float, log_x0: float) -> str:
+    x0 = math.exp(log_x0)
+    beyond = "more than " * (x0 > REACH)
+    return f"{beyond}{min(x0, REACH) * high_unit:,.0f}"
+
+
 def _notes(found: Exchange, numbers: pd.DataFrame) -> list[str]:
     law = found.law
     return [
-        "error = delta (gamma + (x + x0)^-alpha) y^-beta + floor, with x of "
+        "error = delta (gamma + ((x + x0) / (1 + x0))^-alpha) y^-beta + floor, with x of "
         f"{law.high_unit:,.0f} high-res and y of {law.low_unit:,.0f} low-res photos as shares; "
         "power: gamma and floor 0; gap: floor 0 (Mikami et al., arXiv 2108.11018). x0: what the "
         "first weights are worth, so that H0 is on the curve.",

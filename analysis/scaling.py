@@ -2,7 +2,7 @@
 
 With x and y the numbers of high-res and low-res photos as shares of the largest ones, all laws are
 
-    error = delta * (gamma + (x + x0) ** -alpha) * y ** -beta + floor
+    error = delta * (gamma + ((x + x0) / (1 + x0)) ** -alpha) * y ** -beta + floor
 
 `power` has gamma = floor = 0, `gap` has floor = 0: the law of transfer of Mikami et al. (arXiv
 2108.11018) with pre-training size x and fine-tuning size y, where gamma is the transfer gap that no
@@ -11,11 +11,13 @@ law has no x0: x0 times the largest number is what the first weights are worth i
 so that H0 is a point of the law like any other. C cells, P parameters.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from analysis.least_squares import least_squares
 
 Numbers = NDArray[np.float64]
 #: Parameters of a fit in order; delta and x0 by their logarithms.
@@ -60,8 +62,11 @@ class Law:
 
     def accuracy(self, n_high: Numbers | float, n_low: Numbers | float) -> Numbers:
         """Predicted accuracy, a fraction, for numbers of photos that broadcast."""
-        x, y = np.asarray(n_high) / self.high_unit, np.asarray(n_low) / self.low_unit
-        return 1 - _error(self.parameters_P, x, y)
+        return 1 - _error(self.parameters_P, *self.shares(n_high, n_low))
+
+    def shares(self, n_high: Numbers | float, n_low: Numbers | float) -> tuple[Numbers, Numbers]:
+        """Numbers of photos as x and y."""
+        return np.asarray(n_high) / self.high_unit, np.asarray(n_low) / self.low_unit
 
     def worth(self, n_high: float, n_low: float) -> float | str:
         """How many low-res photos one more high-res photo is worth there, or why not told.
@@ -72,10 +77,11 @@ class Law:
         if not self._within(n_high, n_low):
             return self._refusal(f"{n_high:,.0f} high-res and {n_low:,.0f} low-res photos")
         _, log_x0, alpha, beta, gamma, _ = self.parameters_P
-        x, y = n_high / self.high_unit, n_low / self.low_unit
-        high = x + np.exp(log_x0)
-        rate = alpha * high ** (-alpha - 1) * y / (beta * (gamma + high**-alpha))
-        return float(rate * self.low_unit / self.high_unit)
+        x, _ = self.shares(n_high, n_low)
+        high = (x + np.exp(log_x0)) / (1 + np.exp(log_x0))
+        of_high = alpha * high**-alpha / (x + np.exp(log_x0)) / self.high_unit
+        of_low = beta * (gamma + high**-alpha) / n_low
+        return float(of_high / of_low)
 
     def low_needed(self, accuracy: float, n_high: float) -> float | str:
         """Low-res photos that reach an accuracy (fraction) beside `n_high`, or why not told."""
@@ -101,7 +107,8 @@ class Law:
         left = 1 - accuracy - floor
         if left <= 0:
             return np.full(n_high.shape, np.inf)
-        factor = gamma + (n_high / self.high_unit + np.exp(log_x0)) ** -alpha
+        high = (n_high / self.high_unit + np.exp(log_x0)) / (1 + np.exp(log_x0))
+        factor = gamma + high**-alpha
         return self.low_unit * (np.exp(log_delta) * factor / left) ** (1 / beta)
 
     def _within(self, n_high: float, n_low: float) -> bool:
@@ -116,82 +123,84 @@ class Law:
         )
 
 
-def fit(form: str, cells: Cells, near: Law | None = None) -> Law:
+def fit(form: str, cells: Cells) -> Law:
     """Least squares of the errors, bounded, the best of several starts.
 
     Args:
         form: of `FORMS`.
-        cells: with the largest numbers of both kinds among them.
-        near: a law of the same form to start from instead, quicker.
+        cells: measured.
     """
-    from scipy.optimize import least_squares
-
     units = (cells.n_high.max(), cells.n_low.max(), cells.n_low.min())
-    if near is not None:
-        units = (near.high_unit, near.low_unit, near.least_low)
-    free = list(FORMS[form])
-    x, y = cells.n_high / units[0], cells.n_low / units[1]
-
-    def whole(some: Numbers) -> Numbers:
-        parameters = np.zeros(len(PARAMETERS))
-        parameters[free] = some
-        return parameters
-
-    starts = _STARTS if near is None else near.parameters_P[None]
-    found = [
-        least_squares(
-            lambda some: _error(whole(some), x, y) - cells.error,
-            np.clip(start[free], _LOW[free] + 1e-6, _HIGH[free] - 1e-6),
-            jac=lambda some: _slopes(whole(some), x, y)[:, free],  # pyright: ignore[reportArgumentType]
-            bounds=(_LOW[free], _HIGH[free]),
-            x_scale="jac",
-            ftol=1e-5,
-            max_nfev=60 if near is None else 8,
-        )
-        for start in starts
-    ]
-    best = min(found, key=lambda one: one.cost)
-    return Law(form, whole(best.x), *map(float, units))
+    law = Law(form, np.zeros(len(PARAMETERS)), *map(float, units))
+    errors = np.broadcast_to(cells.error, (len(_STARTS), len(cells.error)))
+    parameters_KP, cost_K = _solve(law, cells, _STARTS, errors, np.ones_like(errors))
+    return replace(law, parameters_P=parameters_KP[cost_K.argmin()])
 
 
-def held_out_points(form: str, cells: Cells, law: Law, seed: int = 0) -> float:
+def held_out_points(cells: Cells, law: Law, seed: int = 0) -> float:
     """Root mean square error of predicted accuracies on cells that were not fitted, in points.
 
     The cells are dealt into `N_FOLDS` folds at random; the law of all cells is the start.
     """
     fold_C = np.random.default_rng(seed).permutation(len(cells.error)) % N_FOLDS
-    missed = []
-    for fold in range(N_FOLDS):
-        kept = Cells(*(values[fold_C != fold] for values in cells))
-        n_high, n_low, error = (values[fold_C == fold] for values in cells)
-        missed.append(1 - fit(form, kept, law).accuracy(n_high, n_low) - error)
-    return 100 * float(np.sqrt(np.mean(np.concatenate(missed) ** 2)))
+    kept_KC = (fold_C != np.arange(N_FOLDS)[:, None]).astype(np.float64)
+    errors_KC = np.broadcast_to(cells.error, kept_KC.shape)
+    starts = np.broadcast_to(law.parameters_P, (N_FOLDS, len(PARAMETERS)))
+    parameters_KP, _ = _solve(law, cells, starts, errors_KC, kept_KC)
+    missed_KC = _error(parameters_KP, *law.shares(cells.n_high, cells.n_low)) - errors_KC
+    return 100 * float(np.sqrt(np.mean(missed_KC[kept_KC == 0] ** 2)))
 
 
 def redrawn(cells: Cells, law: Law, errors_BC: Numbers) -> list[Law]:
     """The law fitted anew to drawn errors of the same cells."""
-    return [fit(law.form, cells._replace(error=error_C), law) for error_C in errors_BC]
+    starts = np.broadcast_to(law.parameters_P, (len(errors_BC), len(PARAMETERS)))
+    parameters_BP, _ = _solve(law, cells, starts, errors_BC, np.ones_like(errors_BC))
+    return [replace(law, parameters_P=parameters_P) for parameters_P in parameters_BP]
 
 
-def _error(parameters_P: Numbers, x: Numbers, y: Numbers) -> Numbers:
-    log_delta, log_x0, alpha, beta, gamma, floor = parameters_P
-    return np.exp(log_delta) * (gamma + (x + np.exp(log_x0)) ** -alpha) * y**-beta + floor
+def _solve(
+    law: Law, cells: Cells, starts_KP: Numbers, errors_KC: Numbers, weights_KC: Numbers
+) -> tuple[Numbers, Numbers]:
+    free = list(FORMS[law.form])
+    x_C, y_C = law.shares(cells.n_high, cells.n_low)
+
+    def whole(some: Numbers) -> Numbers:
+        parameters = np.zeros((len(some), len(PARAMETERS)))
+        parameters[:, free] = some
+        return parameters
+
+    some_KP, cost_K = least_squares(
+        lambda some: weights_KC * (_error(whole(some), x_C, y_C) - errors_KC),
+        lambda some: weights_KC[..., None] * _slopes(whole(some), x_C, y_C)[..., free],
+        starts_KP[:, free],
+        (_LOW[free], _HIGH[free]),
+    )
+    return whole(some_KP), cost_K
 
 
-def _slopes(parameters_P: Numbers, x_C: Numbers, y_C: Numbers) -> Numbers:
-    """Derivatives of `_error` by the parameters: (C, P)."""
-    log_delta, log_x0, alpha, beta, gamma, _ = parameters_P
-    high, x0 = x_C + np.exp(log_x0), np.exp(log_x0)
+def _error(parameters: Numbers, x: Numbers, y: Numbers) -> Numbers:
+    """Errors (..., C) of parameters (..., P), or of one law (P,) at sizes that broadcast."""
+    split = parameters.T if parameters.ndim == 1 else parameters.T[..., None]
+    log_delta, log_x0, alpha, beta, gamma, floor = split
+    high = (x + np.exp(log_x0)) / (1 + np.exp(log_x0))
+    return np.exp(log_delta) * (gamma + high**-alpha) * y**-beta + floor
+
+
+def _slopes(parameters_KP: Numbers, x_C: Numbers, y_C: Numbers) -> Numbers:
+    """Derivatives of `_error` by the parameters: (K, C, P)."""
+    log_delta, log_x0, alpha, beta, gamma, _ = parameters_KP.T[..., None]
+    x0 = np.exp(log_x0)
+    high, of_x0 = (x_C + x0) / (1 + x0), x0 * (1 - x_C) / (1 + x0) ** 2
     low = np.exp(log_delta) * y_C**-beta
     power = high**-alpha
     return np.stack(
         [
             low * (gamma + power),
-            -low * alpha * power / high * x0,
+            -low * alpha * power / high * of_x0,
             -low * power * np.log(high),
             -low * (gamma + power) * np.log(y_C),
             low,
-            np.ones_like(x_C),
+            np.ones_like(low),
         ],
-        axis=1,
+        axis=-1,
     )

@@ -49,8 +49,13 @@ def drafts_of(recipe: Recipe, cell: Cell) -> tuple[StageDraft, ...]:
 
 
 def uses_superres(recipe: Recipe) -> bool:
-    """Whether a strategy of the recipe trains or is tested on super-resolved photos."""
-    strategies = set(recipe.cells.strategies)
+    """Whether a strategy of the recipe trains or is tested on super-resolved photos.
+
+    Names that are unknown are passed over here; `cells_of` refuses them.
+    """
+    known = {*STRATEGIES, *recipe.sequences}
+    known |= {name for name, variant in recipe.variants.items() if variant.strategy in known}
+    strategies = known.intersection(recipe.cells.strategies)
     drafts = [draft for name in strategies for draft in drafts_of(recipe, _probe(name, 1, 1))]
     return any("sr" in (*draft.views, draft.low_test) for draft in drafts)
 

@@ -1,0 +1,36 @@
+import numpy as np
+import pandas as pd
+
+from analysis.outputs import write_outputs
+
+
+def predictions(frame, n_photos=60):
+    """Photos that a network recognises as often as the frame says."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for cell in frame.to_dict("records"):
+        right = rng.random(n_photos) < cell["accuracy_low"]
+        made = {"cell": cell["cell"], "test": "low", "row": np.arange(n_photos), "label": 1}
+        parts.append(pd.DataFrame(made | {"predicted": np.where(right, 1, 2)}))
+    return pd.concat(parts).astype({"cell": "category", "test": "category"})
+
+
+def test_a_run_of_table2_gets_every_table_and_figure(grid, recipe, tmp_path):
+    predictions(grid).to_parquet(tmp_path / "predictions.parquet", index=False)
+    written = write_outputs(tmp_path, grid, recipe)
+    assert all(path.stat().st_size for path in written)
+    names = {str(path.relative_to(tmp_path).with_suffix("")) for path in written}
+    tables = {f"tables/{name}" for name in ("table2", "paired", "claims", "exchange")}
+    assert names == tables | {"figures/table2", "figures/exchange"}
+
+
+def test_a_run_of_strategies_gets_its_table_its_pairs_and_its_figure(strategies, recipe, tmp_path):
+    predictions(strategies).to_parquet(tmp_path / "predictions.parquet", index=False)
+    names = {path.stem for path in write_outputs(tmp_path, strategies, recipe)}
+    assert names == {"table1", "paired"}
+
+
+def test_a_run_from_before_predictions_were_kept_has_its_tables(grid, recipe, tmp_path):
+    names = {path.name for path in write_outputs(tmp_path, grid, recipe)}
+    assert {"table2.csv", "table2.md", "table2.png"} <= names
+    assert not names & {"paired.csv", "claims.csv", "exchange.csv"}
