@@ -11,10 +11,10 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 2; }
 	@echo "Installing into .venv: $$(grep -c '==' requirements.lock) packages, about 3 GB to download the first"
-	@echo "time (torch brings its GPU libraries) and 6.5 GB on disk; minutes. Later clones link them in seconds."
+	@echo "time (torch brings its GPU libraries) and 6.5 GB on disk; minutes. Later clones link and compile them in one or two."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 	@$(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $(STAMP)
 

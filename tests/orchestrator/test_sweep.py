@@ -26,6 +26,7 @@ from orchestrator.sweep import Outcome, Sweep
 from trainables.store import Store, read_entry
 
 CELLS, STAGES = 7, 9
+HANG_S = 240  # far above what a busy machine needs: only what hangs meets it
 
 
 def sweep(root: Path, fields: dict, executor: str = "inline") -> Outcome:
@@ -240,14 +241,25 @@ def test_n01_a_diverged_parent_blocks_its_children_and_the_rest_goes_on(tmp_path
     assert {row["status"] for row in again.rows} == {"blocked", "diverged"}
 
 
-def start(root: Path, recipe: Path, *flags: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "orchestrator.cli", "run", str(recipe), "--root", str(root)]
-    environment = os.environ | {"MLFLOW_TRACKING_URI": ""}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen([*command, *flags], env=environment, text=True, **pipes)
+@pytest.fixture
+def start(tmp_path):
+    """Start `f2c run` in a process of its own; none outlives its test."""
+    started = []
+
+    def run(recipe: Path, *flags: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "orchestrator.cli", "run", str(recipe), "--root", tmp_path]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        environment = os.environ | {"MLFLOW_TRACKING_URI": ""}
+        started.append(subprocess.Popen([*command, *flags], env=environment, text=True, **pipes))
+        return started[-1]
+
+    yield run
+    for process in started:
+        with process:
+            process.kill()
 
 
-def wait_for(condition, process: subprocess.Popen, timeout_s: float = 60) -> None:
+def wait_for(condition, process: subprocess.Popen, timeout_s: float = HANG_S) -> None:
     pause = threading.Event()
     for _ in range(int(timeout_s / 0.02)):
         if condition() or process.poll() is not None:
@@ -266,18 +278,18 @@ def count(root: Path, kind: str) -> int:
 @pytest.mark.ray
 @pytest.mark.parametrize(("executor", "ended"), [("ray", 4), ("inline", 1)])
 def test_k01_k02_killed_and_started_again_it_ends_with_the_same_weights(
-    golden, tmp_path, executor, ended
+    golden, tmp_path, start, executor, ended
 ):
     root, _ = golden
     recipe = tmp_path / "small.yaml"
     recipe.write_text(yaml.safe_dump(small()))
-    first = start(tmp_path, recipe, "--executor", executor)
+    first = start(recipe, "--executor", executor)
     wait_for(lambda: count(tmp_path, "stage_end") >= ended, first)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     done = {event["key"] for event in events(tmp_path, "stage_end")}
-    second = start(tmp_path, recipe, "--executor", executor)
-    output, _ = second.communicate(timeout=100)
+    second = start(recipe, "--executor", executor)
+    output, _ = second.communicate(timeout=HANG_S)
     assert second.returncode == 0, output
     assert weights(tmp_path) == weights(root)
     trained = Counter(event["key"] for event in events(tmp_path, "stage_end"))
@@ -293,16 +305,16 @@ def test_k01_k02_killed_and_started_again_it_ends_with_the_same_weights(
     [("ray", signal.SIGTERM, 143), ("inline", signal.SIGINT, 130)],
 )
 def test_i01_i03_a_signal_stops_in_order_and_prints_how_to_resume(
-    tmp_path, executor, number, status
+    tmp_path, start, executor, number, status
 ):
     recipe = tmp_path / "small.yaml"
     fields = small()
     fields["train"] = fields["train"] | {"epochs": 500}
     recipe.write_text(yaml.safe_dump(fields))
-    process = start(tmp_path, recipe, "--executor", executor)
+    process = start(recipe, "--executor", executor)
     wait_for(lambda: count(tmp_path, "epoch") >= 2, process)
     process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=HANG_S)
     assert process.returncode == status, output
     assert f"run {recipe} --root {tmp_path}" in output.replace("\n", " ")
     assert "Traceback" not in output
@@ -375,7 +387,7 @@ def test_grid_py_runs_by_path_from_any_folder(folder, tmp_path):
     grid = Path(__file__).parents[2] / "orchestrator" / "grid.py"
     done = subprocess.run(
         [sys.executable, str(grid), "--root", str(tmp_path), "--train.epohcs", "1"],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=60,
+        cwd=folder, capture_output=True, text=True, check=False, timeout=HANG_S,
     )  # fmt: skip
     assert done.returncode == 2
     assert "--train.epochs" in done.stdout + done.stderr
