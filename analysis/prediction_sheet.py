@@ -16,6 +16,8 @@ PANEL_IN = 3.2
 DOTS_PER_IN = 120
 TITLE_PT = 11
 LABEL_PT = 9
+#: Share of a bar in its row; the class is written above it.
+BAR = 0.35
 #: Longest name of a class that is written in full.
 NAME_LENGTH = 36
 
@@ -71,13 +73,13 @@ def _bars(axes: "Axes", photo: Prediction) -> None:
     names = [_short(name) for name, _ in photo.top]
     percent = [100 * value for _, value in photo.top]
     places = range(len(names))
-    axes.barh(places, percent, color=OURS)
+    axes.barh(places, percent, height=BAR, color=OURS)
     axes.set_yticks([])
     axes.set_xlim(0, 100)
-    axes.set_ylim(len(names) - 0.4, -0.8)
+    axes.set_ylim(len(names) - 0.6, -0.8)
     for place, name, value in zip(places, names, percent, strict=True):
         words = f"{value:.1f} %  {name}"
-        axes.text(1, place - 0.42, words, va="bottom", fontsize=LABEL_PT, parse_math=False)
+        axes.text(0, place - 0.6 * BAR, words, va="bottom", fontsize=LABEL_PT, parse_math=False)
     axes.set_xlabel("probability (%)", fontsize=LABEL_PT)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

@@ -186,9 +186,9 @@ def how_to_use(target: Path, view: ViewSpec) -> list[str]:
     resized = "".join(f".resize(({side}, {side}), {kernel})" for side in sides_px if side)
     folder = target.absolute()
     return [
-        "import json, numpy, torch",
+        "import json, numpy, pathlib, torch",
         "from PIL import Image",
-        f"classes = json.load(open({str(folder / RECORD)!r}))['classes']",
+        f"classes = json.loads(pathlib.Path({str(folder / RECORD)!r}).read_text())['classes']",
         f"photo = Image.open({str(folder / EXAMPLE)!r}).convert('RGB'){resized}",
         f"model = torch.export.load({str(folder / 'model.pt2')!r}).module()",
         "print(classes[model(torch.tensor(numpy.array(photo)).permute(2, 0, 1)[None]).argmax()])",

@@ -82,6 +82,8 @@ def _log(client: Any, run: Any, best: BestCell, folder: Path) -> None:
     client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     client.set_tag(run_id, TAG, best.stage_key)
+    if REASON in run.data.tags:
+        client.delete_tag(run_id, REASON)
 
 
 def _save(model: Any, run_id: str, best: BestCell, folder: Path) -> None:
