@@ -26,6 +26,8 @@ from trainables.spec import DataSpec, SyntheticSpec, ViewSpec
 from trainables.store import Store
 from trainables.views import View, open_view
 
+pytestmark = pytest.mark.timeout(300)  # the run that all of them share
+
 CELL = "staged_hl/h8-l8/s0"
 N_TEST = 200
 
