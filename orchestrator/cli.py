@@ -19,12 +19,14 @@ VERBS = {
     "status": "status RECIPE          which cells are done",
     "explain": "explain RECIPE CELL    its stages, and why one would be trained",
     "report": "report RECIPE | FOLDER  its tables, figures and report.html again",
+    "predict": "predict RECIPE CELL PHOTO...  classes of any photos; --json FILE, --picture FILE",
+    "export": "export RECIPE CELL     its network as a pt2 file, or --onnx",
     "gc": "gc [--delete]          leftovers that no stage needs",
 }
 
 
 #: Commands in messages, to be printed as the user can run them.
-_COMMAND = re.compile(r"\bf2c (?=(?:prepare|plan|run|status|explain|report|gc)\b)")
+_COMMAND = re.compile(rf"\bf2c (?=(?:{'|'.join(VERBS)})\b)")
 #: Columns of tables where there is no terminal to ask.
 PLAIN_WIDTH = 110
 
@@ -186,6 +188,27 @@ def _report(arguments: Sequence[str], console: Console) -> int:
     return report(arguments, console)
 
 
+def _predict(arguments: Sequence[str], console: Console) -> int:
+    from orchestrator.predicting import predict, show
+
+    found = predict(arguments)
+    show(found, console)
+    if found.picture is not None:
+        from analysis.prediction_sheet import write_sheet
+
+        title = f"{found.cell.recipe.name} {found.cell.name}"
+        n_drawn = write_sheet(found.picture, title, found.photos)
+        if found.json_file != "-":
+            console.print(f"picture  {found.picture} ({n_drawn} of {len(found.photos)} photos)")
+    return 0
+
+
+def _export(arguments: Sequence[str], console: Console) -> int:
+    from orchestrator.exporting import export
+
+    return export(arguments, console)
+
+
 def _gc(arguments: Sequence[str], console: Console) -> int:
     from orchestrator.leftovers import collect
 
@@ -199,6 +222,8 @@ _VERBS: dict[str, Callable[[Sequence[str], Console], int]] = {
     "status": _status,
     "explain": _explain,
     "report": _report,
+    "predict": _predict,
+    "export": _export,
     "gc": _gc,
 }
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cluster import local_cpus
 from orchestrator.display import duration, program
+from orchestrator.tracked_model import BestCell
+from trainables.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.sweep import Outcome
@@ -27,7 +29,26 @@ def close_tracking(outcome: "Outcome", files: Sequence[Path], note: str) -> None
     metrics |= {f"{_slug(name)}_s": round(s, 3) for name, s in outcome.seconds.items()}
     status = "done" if outcome.exit_status == 0 else "stopped" if outcome.signal else "failed"
     extra = [outcome.folder / name for name in ("results.parquet", "plan.json", "recipe.yaml")]
-    outcome.tracker.finish(status, metrics, note, [*files, *extra])
+    outcome.tracker.finish(status, metrics, note, [*files, *extra], best_cell(outcome))
+
+
+def best_cell(outcome: "Outcome") -> BestCell | None:
+    """The done cell that is best on low-res test photos, the first of equals; None without any."""
+    done = [row for row in outcome.rows if row["status"] == "done"]
+    if not done:
+        return None
+    row, root = max(done, key=lambda row: row["accuracy_low"]), outcome.folder.parent
+    entry = Store(root / "store").find(row["stage_key"])
+    if entry is None:
+        return None
+    return BestCell(
+        row["cell"],
+        row["accuracy_low"],
+        row["stage_key"],
+        entry.folder,
+        outcome.plan.tests[row["cell"]]["low"],
+        root / "data",
+    )
 
 
 def _slug(text: str) -> str:

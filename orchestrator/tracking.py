@@ -24,6 +24,7 @@ from orchestrator.run_tags import (
     stage_tags,
     sweep_id,
 )
+from orchestrator.tracked_model import BestCell, log_best
 from trainables.budget import budget_of
 
 #: Points are sent at most this often per run, and at a stage's end.
@@ -89,9 +90,18 @@ class Tracker:
         """Take an event of the run for mirroring; never blocks."""
         self._background.submit(lambda: self._mirror(event))
 
-    def finish(self, status: str, metrics: dict[str, float], note: str, files: list[Path]) -> None:
-        """Write the sweep's summary, description and artifacts; wait until all is sent."""
+    def finish(
+        self,
+        status: str,
+        metrics: dict[str, float],
+        note: str,
+        files: list[Path],
+        best: BestCell | None = None,
+    ) -> None:
+        """Write the summary, description, artifacts and best model; wait until all is sent."""
         self._background.submit(lambda: self._close(status, metrics, note, files))
+        if best is not None:
+            self._background.submit(lambda: log_best(self._client, self._parent_id, best))
         self._background.drain()
 
     def _open(self) -> None:
