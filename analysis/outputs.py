@@ -9,8 +9,11 @@ import pandas as pd
 from analysis.claim_pages import write_claims
 from analysis.exchange import exchange_of, write_exchange
 from analysis.exchange_figure import write_exchange_figure
+from analysis.figure3 import write_figure3
 from analysis.figures import write_figures
-from analysis.grid import grid_of
+from analysis.grid import Grid, grid_of
+from analysis.heat_page import write_heat_page
+from analysis.heat_runs import load_heat
 from analysis.paired import write_paired
 from analysis.photos import NO_PHOTOS, PREDICTIONS_FILE, load_photos
 from analysis.setting import setting_of
@@ -18,13 +21,16 @@ from analysis.tables import write_tables
 from analysis.tested import write_tests
 
 
-def write_outputs(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any]) -> list[Path]:
+def write_outputs(
+    run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any], *, through: str = "soft"
+) -> list[Path]:
     """Write all tables and figures that a run's cells allow.
 
     Args:
         run: the run's folder.
         frame: of `runs.load`.
         recipe: of its `recipe.yaml`.
+        through: how Figure 3 filters photos, `soft` or `binary`.
 
     Returns:
         The files written: tables, then figures.
@@ -36,19 +42,35 @@ def write_outputs(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any]) -> 
     kept = (run / PREDICTIONS_FILE).is_file()  # not by versions before it was written
     photos = load_photos(run) if kept else NO_PHOTOS
     grid = grid_of(frame, photos)
-    written = [
+    return [
         *write_tables(frame, recipe, tables),
         *write_tests(run, recipe, tables),
         *write_paired(frame, photos, recipe, tables),
         *write_claims(frame, grid, recipe, tables),
+        *write_figures(frame, recipe, figures),
+        *_exchange(grid, frame, recipe, run),
+        *_heat(run, frame, recipe, through),
     ]
+
+
+def _exchange(
+    grid: Grid | None, frame: pd.DataFrame, recipe: Mapping[str, Any], run: Path
+) -> list[Path]:
     exchange = None if grid is None else exchange_of(grid)
     if exchange is None:
-        return [*written, *write_figures(frame, recipe, figures)]
+        return []
     setting = setting_of(frame.loc[frame["table"] == "table2"], recipe)
     return [
-        *written,
-        *write_exchange(frame, exchange, recipe, tables),
-        *write_figures(frame, recipe, figures),
-        *write_exchange_figure(exchange, setting, figures),
+        *write_exchange(frame, exchange, recipe, run / "tables"),
+        *write_exchange_figure(exchange, setting, run / "figures"),
+    ]
+
+
+def _heat(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any], through: str) -> list[Path]:
+    heat = load_heat(run)
+    if heat is None:
+        return []
+    return [
+        *write_heat_page(heat, setting_of(frame, recipe).title, run / "tables"),
+        *write_figure3(heat, run / "figures", through=through),
     ]

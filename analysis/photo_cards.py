@@ -15,15 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.shown import at_random, shown_cells
 from trainables.degrade import resize
 from trainables.errors import DataError
-from trainables.fingerprint import seed_of
 from trainables.spec import ViewSpec
 from trainables.views import View, open_view
 
 N_PHOTOS = 8
-#: Cells that are compared on a card, by strategy; the largest of each.
-SHOWN = ("low", "mixed", "staged_hl", "high", "sr_low")
 THUMBNAIL_QUALITY = 85
 
 
@@ -47,25 +45,8 @@ def photo_cards(
     except (DataError, KeyError, StopIteration):
         return ""
     said = predictions.loc[(predictions["test"] == "low") & predictions["cell"].isin(cells)]
-    photos = np.random.default_rng(seed_of("cards")).permutation(len(low))[:N_PHOTOS]
-    return "".join(_card(high, low, int(place), said, cells) for place in sorted(photos))
-
-
-def shown_cells(frame: pd.DataFrame) -> dict[str, str]:
-    """The done cells to compare, by name: the largest of each strategy, first seed.
-
-    In Table 2 the row H0 is the strategy `low`.
-    """
-    done = frame.loc[frame["status"] == "done"]
-    found: dict[str, str] = {}
-    order = ["seed", "high_level", "low_level"]
-    for row in done.sort_values(order, ascending=[True, False, False]).to_dict("records"):
-        strategy = str(row["strategy"])
-        if strategy == "staged_hl" and row["high_level"] == 0:
-            strategy = "low"
-        if strategy in SHOWN and strategy not in found.values():
-            found[str(row["cell"])] = strategy
-    return dict(sorted(found.items(), key=lambda item: SHOWN.index(item[1])))
+    places = at_random(len(low), N_PHOTOS)
+    return "".join(_card(high, low, int(place), said, cells) for place in places)
 
 
 def _views(plan: Mapping[str, Any], cells: Mapping[str, str], data_root: Path) -> tuple[View, View]:

@@ -19,6 +19,7 @@ VERBS = {
     "status": "status RECIPE          which cells are done",
     "explain": "explain RECIPE CELL    its stages, and why one would be trained",
     "report": "report RECIPE | FOLDER  its tables, figures and report.html again",
+    "heatmap": "heatmap RECIPE | FOLDER  what networks look at (Figure 3); --cells A B --images N",
     "predict": "predict RECIPE CELL PHOTO...  classes of any photos; --json FILE, --picture FILE",
     "export": "export RECIPE CELL     its network as a pt2 file, or --onnx",
     "gc": "gc [--delete]          leftovers that no stage needs",
@@ -188,6 +189,12 @@ def _report(arguments: Sequence[str], console: Console) -> int:
     return report(arguments, console)
 
 
+def _heatmap(arguments: Sequence[str], console: Console) -> int:
+    from orchestrator.heat_maps import heatmap
+
+    return heatmap(arguments, console)
+
+
 def _predict(arguments: Sequence[str], console: Console) -> int:
     from orchestrator.predicting import predict, show
 
@@ -222,6 +229,7 @@ _VERBS: dict[str, Callable[[Sequence[str], Console], int]] = {
     "status": _status,
     "explain": _explain,
     "report": _report,
+    "heatmap": _heatmap,
     "predict": _predict,
     "export": _export,
     "gc": _gc,

@@ -10,6 +10,8 @@ from orchestrator.display import program
 from trainables.errors import ConfigError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from orchestrator.sweep import Outcome
 
 
@@ -23,6 +25,7 @@ def publish(outcome: "Outcome", command: str, arguments: Sequence[str], console:
 
     write_record(outcome, command)
     frame, recipe = load(outcome.folder), load_recipe(outcome.folder)
+    _draw_some_heat(outcome, frame)
     files = write_pages(outcome.folder, outcome.root)
     close_tracking(outcome, files, summary_markdown(frame, recipe))
     table = as_rich_table(frame)
@@ -32,12 +35,22 @@ def publish(outcome: "Outcome", command: str, arguments: Sequence[str], console:
         console.print(line)
 
 
-def write_pages(folder: Path, root: Path) -> list[Path]:
+def _draw_some_heat(outcome: "Outcome", frame: "pd.DataFrame") -> None:
+    """Compute the heat maps of the few photos that the report shows; not after a failed run."""
+    from analysis.heat_network import HeatSettings
+    from analysis.heat_runs import N_KEPT, heat_of
+
+    if outcome.exit_status == 0:
+        heat_of(outcome.folder, outcome.root, frame, HeatSettings(N_KEPT))
+
+
+def write_pages(folder: Path, root: Path, *, through: str = "soft") -> list[Path]:
     """Tables, figures and `report.html` of a run, from the files in its folder.
 
     Args:
         folder: of the run.
         root: under which `data/` holds the prepared views, for the photos in the report.
+        through: how Figure 3 filters photos, `soft` or `binary`.
 
     Returns:
         The files written.
@@ -49,8 +62,25 @@ def write_pages(folder: Path, root: Path) -> list[Path]:
     from analysis.report import write_report
     from analysis.runs import load, load_recipe
 
-    files = write_outputs(folder, load(folder), load_recipe(folder))
+    files = write_outputs(folder, load(folder), load_recipe(folder), through=through)
     return [*files, write_report(folder, root / "data")]
+
+
+def named_run(words: Sequence[str], flags: Sequence[str], usage: str) -> tuple[Path, Path]:
+    """The folder of a run, named by its recipe or by itself, and its root.
+
+    Raises:
+        ConfigError: when not one run is named.
+    """
+    from orchestrator.flags import parse
+
+    if len(words) != 1:
+        raise ConfigError(f"one recipe, or the folder of a run, is wanted: {usage}")
+    folder = Path(words[0])
+    if folder.is_dir():
+        return folder, folder.parent
+    recipe, machine = parse(words[0], flags)
+    return machine.root / recipe.name, machine.root
 
 
 def report(arguments: Sequence[str], console: Console) -> int:
@@ -60,17 +90,10 @@ def report(arguments: Sequence[str], console: Console) -> int:
         ConfigError: when no run is named.
         DataError: when it has no results.
     """
-    from orchestrator.flags import leading_words, parse
+    from orchestrator.flags import leading_words
 
     words = leading_words(arguments)
-    if len(words) != 1:
-        raise ConfigError("report wants a recipe or the folder of a run: f2c report demo")
-    folder = Path(words[0])
-    if folder.is_dir():
-        root = folder.parent
-    else:
-        recipe, machine = parse(words[0], arguments[1:])
-        folder, root = machine.root / recipe.name, machine.root
+    folder, root = named_run(words, arguments[len(words) :], "f2c report demo")
     for file in write_pages(folder, root):
         if file.suffix in (".html", ".png"):
             console.print(f"{file.stem:8} {file}")
