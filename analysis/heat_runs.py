@@ -58,6 +58,11 @@ class HeatRun:
         """Side of the patch."""
         return self.settings.patch_of(self.images_NHWC.shape[2])
 
+    def second_by_row(self) -> dict[int, NDArray[np.float32]]:
+        """The kept maps (H, W) of the second cell, by the photo's row in the index."""
+        rows = self.measures.loc[self.measures["cell"] == self.cells[1], "row"].tolist()
+        return dict(zip(rows, self.maps[1], strict=False))
+
     def covers(self, keys: tuple[str, str], settings: HeatSettings) -> bool:
         """Whether these are the maps of some stages, of at least so many photos."""
         ours, asked = self.settings, settings

@@ -28,14 +28,16 @@ def epochs_of(run: Path) -> Epochs:
     A line that was cut off by a kill is passed over.
     """
     found: dict[str, dict[int, dict[str, Any]]] = {}
-    for event in _events(run / EVENTS_FILE):
+    for event in events_of(run):
         records = [event["record"]] if event.get("event") == "epoch" else event.get("epochs", [])
         for record in records:
             found.setdefault(event["key"], {})[record["epoch"]] = record
     return {key: [by_epoch[n] for n in sorted(by_epoch)] for key, by_epoch in found.items()}
 
 
-def _events(file: Path) -> Iterable[dict[str, Any]]:
+def events_of(run: Path) -> Iterable[dict[str, Any]]:
+    """What happened in a run, in order; a line that was cut off by a kill is passed over."""
+    file = run / EVENTS_FILE
     if not file.is_file():
         return
     with file.open(encoding="utf-8") as lines:

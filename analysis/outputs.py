@@ -1,5 +1,6 @@
 """Everything that a run's results are written as, in its folders `tables` and `figures`."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,16 +8,21 @@ from typing import Any
 import pandas as pd
 
 from analysis.claim_pages import write_claims
+from analysis.classes import write_classes
 from analysis.exchange import exchange_of, write_exchange
 from analysis.exchange_figure import write_exchange_figure
 from analysis.figure3 import write_figure3
 from analysis.figures import write_figures
+from analysis.forgetting import write_forgetting
 from analysis.grid import Grid, grid_of
 from analysis.heat_page import write_heat_page
 from analysis.heat_runs import load_heat
+from analysis.learning import PLAN_FILE
 from analysis.paired import write_paired
 from analysis.photos import NO_PHOTOS, PREDICTIONS_FILE, load_photos
+from analysis.reliability import write_reliability
 from analysis.setting import setting_of
+from analysis.shown import shown_cells
 from analysis.tables import write_tables
 from analysis.tested import write_tests
 
@@ -49,6 +55,8 @@ def write_outputs(
         *write_claims(frame, grid, recipe, tables),
         *write_figures(frame, recipe, figures),
         *_exchange(grid, frame, recipe, run),
+        *_from_predictions(run, frame, recipe),
+        *_forgetting(run, frame, recipe),
         *_heat(run, frame, recipe, through),
     ]
 
@@ -64,6 +72,26 @@ def _exchange(
         *write_exchange(frame, exchange, recipe, run / "tables"),
         *write_exchange_figure(exchange, setting, run / "figures"),
     ]
+
+
+def _from_predictions(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any]) -> list[Path]:
+    file = run / PREDICTIONS_FILE
+    if not file.is_file():
+        return []
+    shown = [("cell", "in", list(shown_cells(frame)))]
+    predictions = pd.read_parquet(file, filters=shown)
+    return [
+        *write_classes(frame, predictions, recipe, run),
+        *write_reliability(frame, predictions, recipe, run),
+    ]
+
+
+def _forgetting(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any]) -> list[Path]:
+    file = run / PLAN_FILE
+    if not file.is_file():
+        return []
+    plan = json.loads(file.read_text(encoding="utf-8"))
+    return write_forgetting(frame, plan, recipe, run)
 
 
 def _heat(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any], through: str) -> list[Path]:

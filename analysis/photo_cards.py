@@ -15,18 +15,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.colours import COLOUR_MAP
+from analysis.heat_runs import N_KEPT, HeatRun
+from analysis.heatmaps import normalised
 from analysis.shown import at_random, shown_cells
 from trainables.degrade import resize
 from trainables.errors import DataError
 from trainables.spec import ViewSpec
 from trainables.views import View, open_view
 
-N_PHOTOS = 8
+N_PHOTOS = N_KEPT
 THUMBNAIL_QUALITY = 85
+#: Of the photo in a picture of its heat map.
+PHOTO_SHARE = 0.4
 
 
 def photo_cards(
-    plan: Mapping[str, Any], frame: pd.DataFrame, predictions: pd.DataFrame, data_root: Path
+    plan: Mapping[str, Any],
+    frame: pd.DataFrame,
+    predictions: pd.DataFrame,
+    data_root: Path,
+    heat: HeatRun | None = None,
 ) -> str:
     """Cards of photos chosen at random, by a fixed seed, as an HTML fragment.
 
@@ -35,6 +44,7 @@ def photo_cards(
         frame: of `runs.load`.
         predictions: of `predictions.parquet`.
         data_root: where the prepared views lie.
+        heat: maps of the same photos; the second network's is shown.
 
     Returns:
         An empty text where nothing is done, or the views are not at hand.
@@ -46,7 +56,11 @@ def photo_cards(
         return ""
     said = predictions.loc[(predictions["test"] == "low") & predictions["cell"].isin(cells)]
     places = at_random(len(low), N_PHOTOS)
-    return "".join(_card(high, low, int(place), said, cells) for place in places)
+    maps = {} if heat is None else heat.second_by_row()
+    return "".join(
+        _card(high, low, int(place), said, cells, maps.get(int(low.rows_N[place])))
+        for place in places
+    )
 
 
 def _views(plan: Mapping[str, Any], cells: Mapping[str, str], data_root: Path) -> tuple[View, View]:
@@ -59,7 +73,14 @@ def _views(plan: Mapping[str, Any], cells: Mapping[str, str], data_root: Path) -
     return open_view(data_root, by_form["high"]), open_view(data_root, by_form["low"])
 
 
-def _card(high: View, low: View, place: int, said: pd.DataFrame, cells: Mapping[str, str]) -> str:
+def _card(
+    high: View,
+    low: View,
+    place: int,
+    said: pd.DataFrame,
+    cells: Mapping[str, str],
+    heat_HW: NDArray[np.float32] | None,
+) -> str:
     names, row = low.class_names, int(low.rows_N[place])
     label = html.escape(names[int(low.labels_N[place])])
     side_px = high.spec.canvas_px
@@ -68,11 +89,26 @@ def _card(high: View, low: View, place: int, said: pd.DataFrame, cells: Mapping[
     lines = "".join(
         _line(cells[str(record["cell"])], record, names) for record in of_photo.to_dict("records")
     )
+    heat = "" if heat_HW is None else _image(over(blurred_HW3, heat_HW), f"{label}, heat map")
     return (
         f'<figure class="card"><div>{_image(high.images_NHWC[place], f"{label}, high-res")}'
-        f"{_image(blurred_HW3, f'{label}, low-res')}</div>"
+        f"{_image(blurred_HW3, f'{label}, low-res')}{heat}</div>"
         f"<figcaption><b>{label}</b><ul>{lines}</ul></figcaption></figure>\n"
     )
+
+
+def over(image_HW3: NDArray[np.uint8], heat_HW: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A heat map in colours over its photo in grey; both of one size, or the map is enlarged."""
+    from matplotlib import colormaps
+
+    height, width = image_HW3.shape[:2]
+    grey_HW1 = image_HW3.mean(axis=2, keepdims=True) / 255
+    byte_HW1 = np.rint(255 * normalised(heat_HW)).astype(np.uint8)[:, :, None]
+    heat_HW1 = resize(byte_HW1.repeat(3, axis=2), height, width, "bilinear", antialias=True)[
+        ..., :1
+    ]
+    colour_HW3 = colormaps[COLOUR_MAP](heat_HW1[..., 0])[..., :3]
+    return np.rint(255 * (PHOTO_SHARE * grey_HW1 + (1 - PHOTO_SHARE) * colour_HW3)).astype(np.uint8)
 
 
 def _line(strategy: str, record: Mapping[Any, Any], names: Sequence[str]) -> str:

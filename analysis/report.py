@@ -18,6 +18,7 @@ from analysis import paper
 from analysis.compare import compare, tables_of
 from analysis.cost import costs, draw_costs, summary
 from analysis.figures import draw
+from analysis.heat_runs import load_heat
 from analysis.learning import draw_learning, epochs_of
 from analysis.photo_cards import photo_cards
 from analysis.photos import PREDICTIONS_FILE
@@ -39,7 +40,19 @@ OTHER_TABLES = {
     "exchange": "What a high-res label is worth",
     "tests": "Test photos made low in other ways",
 }
-FIGURES = {"exchange": "Accuracy over both kinds of labels", "figure3": "Figure 3"}
+LATER_TABLES = {
+    "classes": "Which classes gain",
+    "forgetting": "What is forgotten",
+    "reliability": "How far a probability can be believed",
+    "heatmaps": "Figure 3: what the networks look at",
+}
+FIGURES = {
+    "exchange": ("exchange", "Accuracy over both kinds of labels"),
+    "classes": ("classes", "Accuracy gained or lost by class"),
+    "forgetting": ("forgetting", "High-res accuracy during the low-res stage"),
+    "reliability": ("reliability", "Reliability diagrams"),
+    "heatmaps": ("figure3", "Photos, heat maps, and photos seen through them"),
+}
 _PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -61,7 +74,7 @@ dt {{ opacity: .75 }} dd {{ margin: 0 }}
 .cards {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(15em, 1fr)); gap: 1em }}
 .card {{ margin: 0; padding: .6em; border: 1px solid #8886; border-radius: .4em;
  break-inside: avoid }}
-.card div {{ display: flex; gap: .4em }} .card img {{ width: 50%; image-rendering: auto }}
+.card div {{ display: flex; gap: .4em }} .card img {{ flex: 1; min-width: 0 }}
 .card ul {{ list-style: none; margin: .3em 0 0; padding: 0; font-size: .85em }}
 .card .right span {{ color: #2f7d4f }} .card .wrong span {{ color: #c2570c }}
 .note {{ font-size: .9em; opacity: .85 }}
@@ -134,10 +147,12 @@ def _json(file: Path) -> dict[str, Any]:
 def _sections(run: Run) -> Iterator[str]:
     yield _head(run)
     yield from _tables(run)
-    yield from _other_tables(run)
+    yield from _other_tables(run, OTHER_TABLES)
     yield _photos(run)
     if run.plan:
         yield _figure("Learning curves", draw_learning(run.plan, epochs_of(run.folder)), _LEARNING)
+    yield from _other_tables(run, LATER_TABLES)
+    if run.plan:
         yield _cost(run)
     yield _deviations(run)
     yield _redo(run)
@@ -172,17 +187,16 @@ def _tables(run: Run) -> Iterator[str]:
         yield _inline(draw(comparison, setting), f"{table} as a figure")
 
 
-def _other_tables(run: Run) -> Iterator[str]:
+def _other_tables(run: Run, titles: Mapping[str, str]) -> Iterator[str]:
     """Fragments that other writers left beside the tables, as `<name>.html` pages of their own."""
-    for name, title in OTHER_TABLES.items():
+    for name, title in titles.items():
         file = run.folder / "tables" / f"{name}.html"
-        if file.is_file():
-            yield _heading(title) + body_of(file.read_text(encoding="utf-8"))
+        if not file.is_file():
+            continue
+        yield _heading(title) + body_of(file.read_text(encoding="utf-8"))
         if name in FIGURES:
-            yield _picture(run.folder / "figures" / f"{name}.png", FIGURES[name])
-    picture = _picture(run.folder / "figures" / "figure3.png", FIGURES["figure3"])
-    if picture:
-        yield _heading("Figure 3: what the networks look at") + picture
+            figure, text = FIGURES[name]
+            yield _picture(run.folder / "figures" / f"{figure}.png", text)
 
 
 def body_of(page: str) -> str:
@@ -195,12 +209,13 @@ def _photos(run: Run) -> str:
     file = run.folder / PREDICTIONS_FILE
     if not run.plan or not file.is_file():
         return ""
-    cards = photo_cards(run.plan, run.frame, pd.read_parquet(file), run.data_root)
+    predictions, heat = pd.read_parquet(file), load_heat(run.folder)
+    cards = photo_cards(run.plan, run.frame, predictions, run.data_root, heat)
     if not cards:
         return ""
-    return (
-        _heading("Test photos") + f'<p class="note">{_PHOTOS}</p>\n<div class="cards">{cards}</div>'
-    )
+    seen = "" if heat is None else f" Third: what {heat.cells[1]} looks at (yellow: most)."
+    note = f'<p class="note">{_PHOTOS}{html.escape(seen)}</p>'
+    return f'{_heading("Test photos")}{note}\n<div class="cards">{cards}</div>'
 
 
 def _cost(run: Run) -> str:

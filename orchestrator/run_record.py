@@ -12,6 +12,8 @@ import psutil
 
 from orchestrator.cluster import local_cpus, local_gpus
 from orchestrator.run_tags import git_commit
+from trainables.errors import DataError
+from trainables.views import open_view
 
 if TYPE_CHECKING:
     from orchestrator.sweep import Outcome
@@ -38,11 +40,22 @@ def write_record(outcome: "Outcome", command: str) -> Path:
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         "seconds": {name: round(seconds, 2) for name, seconds in outcome.seconds.items()},
         "stages_trained": len(outcome.progress.trained),
+        "class_names": class_names(outcome),
     }
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.write_text(json.dumps(record, indent=1))
     temporary.replace(file)
     return file
+
+
+def class_names(outcome: "Outcome") -> list[str]:
+    """Names of the classes by label, out of a prepared test view; empty where there is none."""
+    for tests in outcome.plan.tests.values():
+        try:
+            return list(open_view(outcome.root / "data", tests["low"]).class_names)
+        except DataError:
+            return []
+    return []
 
 
 def hardware(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

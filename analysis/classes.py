@@ -1,0 +1,153 @@
+"""Which classes staged training recognises better, and which worse, than the low-res baseline.
+
+N photos, K classes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.colours import OURS, PAPERS
+from analysis.pages import Page, write_page
+from analysis.setting import setting_of
+from analysis.shown import shown_cells
+from analysis.statistics import holm, mcnemar
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIGNIFICANCE = 0.05
+#: Classes named at each end; the CSV has all.
+N_NAMED = 8
+DOTS_PER_IN = 110
+
+
+def class_gains(
+    first: pd.DataFrame, second: pd.DataFrame, class_names: Sequence[str]
+) -> pd.DataFrame:
+    """Accuracy of two networks on the same photos, class by class.
+
+    Args:
+        first: rows of `predictions.parquet` of one cell and test, by `row`.
+        second: those of another cell.
+        class_names: by label; a label beyond them is named by its number.
+
+    Returns:
+        One row a class, largest gain first: `label`, `class`, `n_photos`, `first_percent`,
+        `second_percent`, `gain_points`, `only_first`, `only_second`, `mcnemar_p`, `holm_p`.
+    """
+    both = first.merge(second, on=["row", "label"], suffixes=("_1", "_2"), validate="1:1")
+    rows = [_gain(int(str(label)), photos, class_names) for label, photos in both.groupby("label")]
+    table = pd.DataFrame(rows)
+    table["holm_p"] = holm(table["mcnemar_p"].tolist())
+    return table.sort_values(["gain_points", "label"], ascending=[False, True], ignore_index=True)
+
+
+def _gain(label: int, photos: pd.DataFrame, class_names: Sequence[str]) -> dict[str, Any]:
+    rights = [(photos[f"predicted_{k}"] == photos["label"]).to_numpy(bool) for k in (1, 2)]
+    only_first, only_second = (int((rights[k] & ~rights[1 - k]).sum()) for k in (0, 1))
+    return {
+        "label": label,
+        "class": class_names[label] if label < len(class_names) else f"class {label}",
+        "n_photos": len(photos),
+        "first_percent": 100 * float(rights[0].mean()),
+        "second_percent": 100 * float(rights[1].mean()),
+        "gain_points": 100 * float(rights[1].mean() - rights[0].mean()),
+        "only_first": only_first,
+        "only_second": only_second,
+        "mcnemar_p": mcnemar(only_first, only_second),
+    }
+
+
+def write_classes(
+    frame: pd.DataFrame, predictions: pd.DataFrame, recipe: Mapping[str, Any], run: Path
+) -> list[Path]:
+    """Write `classes.csv`, `.md`, `.html` and a chart: `staged_hl` against `low`.
+
+    Args:
+        frame: of `runs.load`.
+        predictions: of `predictions.parquet`.
+        recipe: of the run's `recipe.yaml`.
+        run: its folder.
+
+    Returns:
+        The files written; none where one of the two is not done.
+    """
+    cells = {strategy: cell for cell, strategy in shown_cells(frame).items()}
+    if not {"low", "staged_hl"} <= cells.keys():
+        return []
+    low = predictions.loc[predictions["test"] == "low"]
+    first, second = (low.loc[low["cell"] == cells[s]] for s in ("low", "staged_hl"))
+    gains = class_gains(first, second, class_names(run))
+    title = f"{cells['staged_hl']} against {cells['low']}, class by class"
+    page = Page(f"{title}: {setting_of(frame, recipe).title}", [_texts(gains)], _notes(gains))
+    return [
+        *write_page(run / "tables", "classes", page, gains),
+        _draw(gains, run / "figures" / "classes.png"),
+    ]
+
+
+def class_names(run: Path) -> list[str]:
+    """Names by label, of the run's record; empty where it has none."""
+    try:
+        names = json.loads((run / "run.json").read_text(encoding="utf-8")).get("class_names") or []
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [str(name) for name in names]
+
+
+def _texts(gains: pd.DataFrame) -> pd.DataFrame:
+    every = gains.to_dict("records")
+    ends = every if len(every) <= 2 * N_NAMED else [*every[:N_NAMED], *every[-N_NAMED:]]
+    rows = [
+        {
+            "class": row["class"],
+            "photos": str(row["n_photos"]),
+            "low, %": f"{row['first_percent']:.0f}",
+            "staged_hl, %": f"{row['second_percent']:.0f}",
+            "gain, points": f"{row['gain_points']:+.0f}",
+            "Holm's p": f"{row['holm_p']:.2g}",
+        }
+        for row in ends
+    ]
+    return pd.DataFrame(rows).set_index("class")
+
+
+def _notes(gains: pd.DataFrame) -> list[str]:
+    gain = gains["gain_points"].to_numpy()
+    real = int((gains["holm_p"].to_numpy() < SIGNIFICANCE).sum())
+    return [
+        f"Of {len(gains)} classes {(gain > 0).sum()} are recognised better, {(gain < 0).sum()} "
+        f"worse and {(gain == 0).sum()} as well; for {real} the difference is real (Holm's p over "
+        "all classes, McNemar's exact test).",
+        "Classes have few test photos each: the order of the list is mostly luck.",
+    ]
+
+
+def _draw(gains: pd.DataFrame, file: Path) -> Path:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3), layout="constrained", facecolor="white")
+    _chart(figure.subplots(), gains)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=DOTS_PER_IN, metadata={"Software": None})
+    return file
+
+
+def _chart(axes: "Axes", gains: pd.DataFrame) -> None:
+    gain = gains["gain_points"].to_numpy(float)
+    places = np.arange(len(gain))
+    axes.bar(places[gain >= 0], gain[gain >= 0], color=OURS, label="better")
+    worse = gain < 0
+    axes.bar(
+        places[worse], gain[worse], color=PAPERS, hatch="///", edgecolor="white", label="worse"
+    )
+    axes.axhline(gain.mean(), color="#444444", linestyle="--", linewidth=1, label="mean of classes")
+    axes.set(xlabel="classes, by gain", ylabel="staged \N{MINUS SIGN} low, points")
+    axes.set_xticks([])
+    axes.legend(fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,141 @@
+"""What the low-res stage makes a network forget: its accuracy on high-res test photos."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analysis.colours import COLOUR_MAP
+from analysis.learning import events_of
+from analysis.pages import Page, write_page
+from analysis.setting import setting_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+STAGED = "staged_hl"
+DOTS_PER_IN = 110
+#: Chains whose lines are told apart in a table; the CSV has all.
+MAX_LINES = 8
+
+
+def forgetting(
+    frame: pd.DataFrame, plan: Mapping[str, Any], tested: Mapping[str, float]
+) -> pd.DataFrame:
+    """High-res accuracy after the high-res stage, and after low-res stages of growing size.
+
+    Args:
+        frame: of `runs.load`.
+        plan: of `plan.json`.
+        tested: high-res accuracy of stages, a fraction, by their keys.
+
+    Returns:
+        One row a point: `n_high`, `seed`, `n_low` (0: before any), `high_percent` and
+        `forgotten_points`, what is lost since before the low-res stage.
+    """
+    rows: list[dict[str, Any]] = []
+    staged = frame.loc[(frame["strategy"] == STAGED) & (frame["status"] == "done")]
+    order = ["n_high", "seed", "n_low"]
+    for cell in staged.sort_values(order).to_dict("records"):
+        before = tested.get(plan["stages"][cell["stage_key"]]["spec"]["parent"] or "")
+        if before is None or not cell["n_high"]:
+            continue
+        about = {"n_high": cell["n_high"], "seed": cell["seed"]}
+        if not rows or {k: rows[-1][k] for k in about} != about:
+            rows.append(about | {"n_low": 0, "high_percent": 100 * before})
+        rows.append(about | {"n_low": cell["n_low"], "high_percent": 100 * cell["accuracy_high"]})
+    table = pd.DataFrame(rows, columns=["n_high", "seed", "n_low", "high_percent"]).dropna()
+    first = table.groupby(["n_high", "seed"])["high_percent"].transform("first")
+    return table.assign(forgotten_points=first - table["high_percent"])
+
+
+def high_accuracies(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """High-res accuracy of finished stages by key, out of a run's events."""
+    return {
+        event["key"]: float(event["accuracy_high"])
+        for event in events
+        if event.get("event") in ("stage_end", "adopted") and "accuracy_high" in event
+    }
+
+
+def write_forgetting(
+    frame: pd.DataFrame, plan: Mapping[str, Any], recipe: Mapping[str, Any], run: Path
+) -> list[Path]:
+    """Write `forgetting.csv`, `.md`, `.html` and its curves.
+
+    Args:
+        frame: of `runs.load`.
+        plan: of `plan.json`.
+        recipe: of the run's `recipe.yaml`.
+        run: its folder, with `events.jsonl`.
+
+    Returns:
+        The files written; none for a run without staged cells, or without its events.
+    """
+    table = forgetting(frame, plan, high_accuracies(events_of(run)))
+    if table.empty:
+        return []
+    title = f"High-res accuracy during the low-res stage: {setting_of(frame, recipe).title}"
+    page = Page(title, [_texts(table)], [_NOTE])
+    return [
+        *write_page(run / "tables", "forgetting", page, table),
+        _draw(table, run / "figures" / "forgetting.png"),
+    ]
+
+
+def curves_of(table: pd.DataFrame) -> dict[int, dict[int, float]]:
+    """High-res photos to low-res photos to percent, mean over seeds."""
+    found: dict[int, dict[int, list[float]]] = {}
+    for row in table.to_dict("records"):
+        points = found.setdefault(int(row["n_high"]), {})
+        points.setdefault(int(row["n_low"]), []).append(float(row["high_percent"]))
+    return {
+        n_high: {n_low: fmean(points[n_low]) for n_low in sorted(points)}
+        for n_high, points in sorted(found.items())
+    }
+
+
+def _texts(table: pd.DataFrame) -> pd.DataFrame:
+    curves = dict(list(curves_of(table).items())[-MAX_LINES:])
+    columns = sorted({n_low for points in curves.values() for n_low in points})
+    names = {n_low: f"{n_low} low-res" if n_low else "before" for n_low in columns}
+    rows = {
+        f"after {n_high} high-res": {
+            names[n]: f"{points[n]:.1f}" if n in points else "" for n in columns
+        }
+        for n_high, points in curves.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _draw(table: pd.DataFrame, file: Path) -> Path:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.4), layout="constrained", facecolor="white")
+    _curves(figure.subplots(), table)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=DOTS_PER_IN, metadata={"Software": None})
+    return file
+
+
+def _curves(axes: "Axes", table: pd.DataFrame) -> None:
+    import matplotlib as mpl
+
+    curves = curves_of(table)
+    for place, (n_high, points) in enumerate(curves.items()):
+        colour = mpl.colormaps[COLOUR_MAP](0.85 * (1 - place / max(len(curves) - 1, 1)))
+        percents = list(points.values())
+        axes.plot(list(points), percents, "o-", markersize=4, color=colour, label=f"{n_high}")
+    axes.set(xlabel="low-res training photos of the last stage (0: before it)")
+    axes.set_ylabel("accuracy on high-res test, %")
+    axes.legend(title="high-res photos", fontsize=8, title_fontsize=8, frameon=False, ncols=2)
+    axes.grid(color="#dddddd")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+_NOTE = (
+    "Each point is a stage of its own that started from the same network: more low-res photos are "
+    "more updates on them. Percent of the high-res test photos recognised, mean over seeds."
+)
