@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -219,6 +220,6 @@ def load_heat(folder: Path) -> HeatRun | None:
             images_NHWC, maps = kept["images"], (kept["first"], kept["second"])
         cells, keys = tuple(facts["cells"]), tuple(facts["keys"])
         settings, names = HeatSettings(**facts["settings"]), tuple(facts["class_names"])
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile, pa.ArrowException):
         return None
     return HeatRun(cells, keys, settings, table.to_pandas(), names, images_NHWC, maps)

@@ -11,7 +11,8 @@ def predictions(frame, n_photos=60):
     for cell in frame.to_dict("records"):
         right = rng.random(n_photos) < cell["accuracy_low"]
         made = {"cell": cell["cell"], "test": "low", "row": np.arange(n_photos), "label": 1}
-        parts.append(pd.DataFrame(made | {"predicted": np.where(right, 1, 2)}))
+        made |= {"predicted": np.where(right, 1, 2), "confidence": 0.8}
+        parts.append(pd.DataFrame(made))
     return pd.concat(parts).astype({"cell": "category", "test": "category"})
 
 
@@ -21,13 +22,14 @@ def test_a_run_of_table2_gets_every_table_and_figure(grid, recipe, tmp_path):
     assert all(path.stat().st_size for path in written)
     names = {str(path.relative_to(tmp_path).with_suffix("")) for path in written}
     tables = {f"tables/{name}" for name in ("table2", "paired", "claims", "exchange")}
-    assert names == tables | {"figures/table2", "figures/exchange"}
+    both = {f"{folder}/{n}" for folder in ("tables", "figures") for n in ("classes", "reliability")}
+    assert names == tables | both | {"figures/table2", "figures/exchange"}
 
 
 def test_a_run_of_strategies_gets_its_table_its_pairs_and_its_figure(strategies, recipe, tmp_path):
     predictions(strategies).to_parquet(tmp_path / "predictions.parquet", index=False)
     names = {path.stem for path in write_outputs(tmp_path, strategies, recipe)}
-    assert names == {"table1", "paired"}
+    assert names == {"table1", "paired", "classes", "reliability"}
 
 
 def test_a_run_from_before_predictions_were_kept_has_its_tables(grid, recipe, tmp_path):

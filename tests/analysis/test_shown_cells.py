@@ -1,0 +1,116 @@
+"""Pages of the largest cells: classes, calibration, forgetting, heat maps."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.classes import class_gains
+from analysis.figure3 import write_figure3
+from analysis.forgetting import curves_of, forgetting, high_accuracies
+from analysis.heat_network import HeatSettings
+from analysis.heat_page import MEASURES, compare_maps, verdicts, write_heat_page
+from analysis.heat_runs import HeatRun, load_heat, write_heat
+from analysis.reliability import calibration_error, reliability
+
+CELLS = ("low/h0-l8/s0", "staged_hl/h8-l8/s0")
+
+
+def heat_run(n_photos: int, larger: float) -> HeatRun:
+    """Maps of two cells; every measure of the second is larger by a factor."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for row in range(n_photos):
+        values = dict(zip(MEASURES, generator.uniform(0.1, 0.9, len(MEASURES)), strict=True))
+        for cell, factor in zip(CELLS, (1, larger), strict=True):
+            about = {"cell": cell, "row": row, "label": row % 2, "predicted": row % 2}
+            rows.append(about | {name: factor * value for name, value in values.items()})
+    images_NHWC = generator.integers(0, 256, (2, 14, 14, 3)).astype(np.uint8)
+    first, second = generator.random((2, 2, 14, 14)).astype(np.float32)
+    names = ("plain", "<b>&$x$")
+    settings, measures = HeatSettings(n_photos), pd.DataFrame(rows)
+    return HeatRun(CELLS, ("a", "b"), settings, measures, names, images_NHWC, (first, second))
+
+
+def test_a_claim_holds_where_every_measure_is_shown_to_be_larger():
+    assert set(verdicts(compare_maps(heat_run(200, 1.2))).values()) == {"held"}
+    assert set(verdicts(compare_maps(heat_run(200, 0.8))).values()) == {"did not hold"}
+    assert set(verdicts(compare_maps(heat_run(200, 1.0))).values()) == {"undecided"}
+
+
+def test_few_photos_decide_nothing_and_the_page_says_so(tmp_path):
+    heat = heat_run(20, 1.2)
+    assert set(verdicts(compare_maps(heat)).values()) == {"undecided"}
+    written = write_heat_page(heat, "a set", tmp_path)
+    assert "20 photos are too few" in next(f for f in written if f.suffix == ".md").read_text()
+
+
+def test_kept_heat_maps_come_back_and_are_used_for_the_same_stages_only(tmp_path):
+    heat = heat_run(8, 1.2)
+    write_heat(tmp_path, heat)
+    back = load_heat(tmp_path)
+    assert back is not None
+    pd.testing.assert_frame_equal(back.measures, heat.measures)
+    assert (back.cells, back.class_names) == (heat.cells, heat.class_names)
+    assert all((ours == theirs).all() for ours, theirs in zip(heat.maps, back.maps, strict=True))
+    assert back.covers(("a", "b"), HeatSettings(8))
+    assert not back.covers(("a", "c"), HeatSettings(8))
+    assert not back.covers(("a", "b"), HeatSettings(9))
+    assert not back.covers(("a", "b"), HeatSettings(8, stride_px=1))
+
+
+def test_damaged_heat_maps_are_none(tmp_path):
+    for file in write_heat(tmp_path, heat_run(8, 1.2)):
+        kept = file.read_bytes()
+        file.write_bytes(kept[: len(kept) // 2])
+        assert load_heat(tmp_path) is None
+        file.write_bytes(kept)
+
+
+@pytest.mark.parametrize("through", ["soft", "binary"])
+def test_figure_3_is_drawn_whatever_classes_are_called(tmp_path, through):
+    (file,) = write_figure3(heat_run(8, 1.2), tmp_path, through=through)
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_calibration_error_of_a_worked_example():
+    confidence_N = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
+    right_N = np.array([True, True, True, False, True, False])
+    # |3 - 3.8| of one bin and |1 - 1.1| of another, over six photos.
+    assert calibration_error(confidence_N, right_N) == pytest.approx(0.9 / 6)
+
+
+def test_a_calibrated_network_is_within_what_chance_gives():
+    generator = np.random.default_rng(1)
+    confidence_N = generator.uniform(0.2, 1, 4000)
+    found = reliability(confidence_N, generator.random(4000) < confidence_N)
+    assert found.error < 2 * found.by_chance
+    assert found.low < found.error < found.high
+
+
+def test_gains_of_classes_by_hand():
+    rows = {"row": [0, 1, 2, 3], "label": [0, 0, 1, 1]}
+    first = pd.DataFrame(rows | {"predicted": [1, 1, 1, 1]})
+    second = pd.DataFrame(rows | {"predicted": [0, 0, 1, 0]})
+    gains = class_gains(first, second, ["a", "b"])
+    assert gains[["class", "gain_points", "only_first", "only_second"]].to_numpy().tolist() == [
+        ["a", 100.0, 0, 2],
+        ["b", -50.0, 1, 0],
+    ]
+    assert gains["mcnemar_p"].tolist() == [0.5, 1.0]
+
+
+def test_forgetting_starts_before_the_low_stage(make_cell):
+    frame = pd.DataFrame(
+        [make_cell("table2", "staged_hl", (8, low), high=0.5 - 0.1 * low) for low in (1, 2)]
+    )
+    plan = {"stages": {key: {"spec": {"parent": "high"}} for key in frame["stage_key"]}}
+    events = [{"event": "stage_end", "key": "high", "accuracy_high": 0.6}]
+    table = forgetting(frame, plan, high_accuracies(events))
+    assert curves_of(table) == {400: {0: 60.0, 50: 40.0, 100: pytest.approx(30.0)}}
+    assert table["forgotten_points"].tolist() == pytest.approx([0, 20, 30])
+
+
+def test_a_stage_that_was_not_tested_before_gives_no_curve(make_cell):
+    frame = pd.DataFrame([make_cell("table2", "staged_hl", (8, 1))])
+    plan = {"stages": {key: {"spec": {"parent": None}} for key in frame["stage_key"]}}
+    assert forgetting(frame, plan, {}).empty
