@@ -216,7 +216,8 @@ def load_heat(folder: Path) -> HeatRun | None:
     try:
         table = pq.read_table(folder / MEASURES_FILE)
         facts = json.loads(table.schema.metadata[b"heat"])
-        with np.load(folder / MAPS_FILE, allow_pickle=False) as kept:
+        # NumPy leaves a damaged file open that it opened itself.
+        with (folder / MAPS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as kept:
             images_NHWC, maps = kept["images"], (kept["first"], kept["second"])
         cells, keys = tuple(facts["cells"]), tuple(facts["keys"])
         settings, names = HeatSettings(**facts["settings"]), tuple(facts["class_names"])
