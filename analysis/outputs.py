@@ -76,10 +76,10 @@ def _exchange(
 
 def _from_predictions(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any]) -> list[Path]:
     file = run / PREDICTIONS_FILE
-    if not file.is_file():
+    shown = list(shown_cells(frame))
+    if not shown or not file.is_file():
         return []
-    shown = [("cell", "in", list(shown_cells(frame)))]
-    predictions = pd.read_parquet(file, filters=shown)
+    predictions = pd.read_parquet(file, filters=[("cell", "in", shown)])
     return [
         *write_classes(frame, predictions, recipe, run),
         *write_reliability(frame, predictions, recipe, run),

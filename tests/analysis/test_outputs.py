@@ -36,3 +36,11 @@ def test_a_run_from_before_predictions_were_kept_has_its_tables(grid, recipe, tm
     names = {path.name for path in write_outputs(tmp_path, grid, recipe)}
     assert {"table2.csv", "table2.md", "table2.png"} <= names
     assert not names & {"paired.csv", "claims.csv", "exchange.csv"}
+
+
+def test_a_run_stopped_before_any_cell_to_compare_has_its_tables(strategies, recipe, tmp_path):
+    predictions(strategies).to_parquet(tmp_path / "predictions.parquet", index=False)
+    stopped = strategies.assign(status="missing")
+    names = {path.name for path in write_outputs(tmp_path, stopped, recipe)}
+    assert "table1.csv" in names
+    assert not names & {"classes.csv", "reliability.csv"}
