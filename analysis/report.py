@@ -1,16 +1,11 @@
-"""One self-contained page of a run: tables, figures, photos, cost, and how to do it again.
+"""One self-contained page of a run: tables, figures, photos, cost, and how to do it again."""
 
-No script, nothing from outside, images inline; prints; readable on a phone, dark and light.
-"""
-
-import base64
 import html
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -22,17 +17,14 @@ from analysis.heat_runs import load_heat
 from analysis.learning import draw_learning, epochs_of
 from analysis.photo_cards import photo_cards
 from analysis.photos import PREDICTIONS_FILE
+from analysis.report_page import PAGE, figure_section, heading, inline, picture
 from analysis.runs import load, load_recipe
 from analysis.setting import deviations, setting_of
 from analysis.tables import STYLE, html_table
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 REPORT_FILE = "report.html"
 RUN_FILE = "run.json"
 PLAN_FILE = "plan.json"
-DOTS_PER_IN = 110
 #: Pages that were written beside the run's tables and belong into the report, with their titles.
 OTHER_TABLES = {
     "paired": "Which differences are real",
@@ -53,38 +45,6 @@ FIGURES = {
     "reliability": ("reliability", "Reliability diagrams"),
     "heatmaps": ("figure3", "Photos, heat maps, and photos seen through them"),
 }
-_PAGE = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark }}
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 1.5em auto; max-width: 72em;
- padding: 0 1em; overflow-wrap: anywhere }}
-h1 {{ line-height: 1.2 }} h2 {{ margin-top: 2em; border-top: 1px solid #8886; padding-top: .6em }}
-img {{ max-width: 100%; height: auto; background: #fff }}
-pre {{ white-space: pre-wrap; background: #8882; padding: .7em; border-radius: .3em }}
-dl {{ display: grid; grid-template-columns: minmax(8em, max-content) 1fr; gap: .2em 1em }}
-dt {{ opacity: .75 }} dd {{ margin: 0 }}
-.state {{ font-weight: 600; padding: .5em .8em; background: #8882;
- border-left: .4em solid #2f7d4f }}
-.state.part {{ border-color: #c2570c }}
-.cards {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(15em, 1fr)); gap: 1em }}
-.card {{ margin: 0; padding: .6em; border: 1px solid #8886; border-radius: .4em;
- break-inside: avoid }}
-.card div {{ display: flex; gap: .4em }} .card img {{ flex: 1; min-width: 0 }}
-.card ul {{ list-style: none; margin: .3em 0 0; padding: 0; font-size: .85em }}
-.card .right span {{ color: #2f7d4f }} .card .wrong span {{ color: #c2570c }}
-.note {{ font-size: .9em; opacity: .85 }}
-@media print {{ body {{ max-width: none; font-size: 11px }} h2 {{ break-after: avoid }} }}
-{style}</style></head>
-<body>
-{body}
-</body>
-</html>
-"""
 
 
 @dataclass(frozen=True)
@@ -132,7 +92,7 @@ def write_report(folder: Path, data_root: Path) -> Path:
     body = "\n".join(part for part in _sections(run) if part)
     title = html.escape(str(run.recipe.get("name") or "run"))
     path = folder / REPORT_FILE
-    path.write_text(_PAGE.format(title=title, style=STYLE, body=body), encoding="utf-8")
+    path.write_text(PAGE.format(title=title, style=STYLE, body=body), encoding="utf-8")
     return path
 
 
@@ -150,7 +110,9 @@ def _sections(run: Run) -> Iterator[str]:
     yield from _other_tables(run, OTHER_TABLES)
     yield _photos(run)
     if run.plan:
-        yield _figure("Learning curves", draw_learning(run.plan, epochs_of(run.folder)), _LEARNING)
+        yield figure_section(
+            "Learning curves", draw_learning(run.plan, epochs_of(run.folder)), _LEARNING
+        )
     yield from _other_tables(run, LATER_TABLES)
     if run.plan:
         yield _cost(run)
@@ -182,9 +144,9 @@ def _tables(run: Run) -> Iterator[str]:
     for table in tables_of(run.frame):
         rows = run.frame.loc[run.frame["table"] == table]
         setting, comparison = setting_of(rows, run.recipe), compare(run.frame, table)
-        yield _heading(paper.TITLES.get(table, "Results"))
+        yield heading(paper.TITLES.get(table, "Results"))
         yield html_table(comparison, setting)
-        yield _inline(draw(comparison, setting), f"{table} as a figure")
+        yield inline(draw(comparison, setting), f"{table} as a figure")
 
 
 def _other_tables(run: Run, titles: Mapping[str, str]) -> Iterator[str]:
@@ -193,10 +155,10 @@ def _other_tables(run: Run, titles: Mapping[str, str]) -> Iterator[str]:
         file = run.folder / "tables" / f"{name}.html"
         if not file.is_file():
             continue
-        yield _heading(title) + body_of(file.read_text(encoding="utf-8"))
+        yield heading(title) + body_of(file.read_text(encoding="utf-8"))
         if name in FIGURES:
             figure, text = FIGURES[name]
-            yield _picture(run.folder / "figures" / f"{figure}.png", text)
+            yield picture(run.folder / "figures" / f"{figure}.png", text)
 
 
 def body_of(page: str) -> str:
@@ -215,7 +177,7 @@ def _photos(run: Run) -> str:
         return ""
     seen = "" if heat is None else f" Third: what {heat.cells[1]} looks at (yellow: most)."
     note = f'<p class="note">{_PHOTOS}{html.escape(seen)}</p>'
-    return f'{_heading("Test photos")}{note}\n<div class="cards">{cards}</div>'
+    return f'{heading("Test photos")}{note}\n<div class="cards">{cards}</div>'
 
 
 def _cost(run: Run) -> str:
@@ -224,8 +186,8 @@ def _cost(run: Run) -> str:
         for name, value in (*summary(run.frame, run.plan), *_seconds(run.record))
     )
     figure = draw_costs(costs(run.frame, run.plan))
-    drawn = "" if figure is None else _inline(figure, "accuracy against image passes")
-    return f"{_heading('Cost and speed')}<dl>{lines}</dl>{drawn}"
+    drawn = "" if figure is None else inline(figure, "accuracy against image passes")
+    return f"{heading('Cost and speed')}<dl>{lines}</dl>{drawn}"
 
 
 def _seconds(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -243,7 +205,7 @@ def _deviations(run: Run) -> str:
     ]
     if not lines:
         return ""
-    return f"{_heading('What differs from the paper')}<ul>{''.join(dict.fromkeys(lines))}</ul>"
+    return f"{heading('What differs from the paper')}<ul>{''.join(dict.fromkeys(lines))}</ul>"
 
 
 def _redo(run: Run) -> str:
@@ -262,35 +224,10 @@ def _redo(run: Run) -> str:
         if value
     )
     return (
-        f'{_heading("How to do it again")}<dl>{lines}</dl><p class="note">Everything that '
+        f'{heading("How to do it again")}<dl>{lines}</dl><p class="note">Everything that '
         "decides the numbers stands in recipe.yaml and plan.json beside this page. Photographs "
         "belong to their photographers.</p>"
     )
-
-
-def _heading(text: str) -> str:
-    return f"<h2>{html.escape(text)}</h2>\n"
-
-
-def _figure(title: str, figure: "Figure | None", note: str) -> str:
-    if figure is None:
-        return ""
-    return f'{_heading(title)}<p class="note">{note}</p>{_inline(figure, title)}'
-
-
-def _inline(figure: "Figure", text: str) -> str:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DOTS_PER_IN, metadata={"Software": None})
-    return _tag(file.getvalue(), text)
-
-
-def _picture(file: Path, text: str) -> str:
-    return _tag(file.read_bytes(), text) if file.is_file() else ""
-
-
-def _tag(png: bytes, text: str) -> str:
-    data = base64.b64encode(png).decode()
-    return f'<p><img alt="{html.escape(text)}" src="data:image/png;base64,{data}"></p>'
 
 
 _LEARNING = (
