@@ -130,6 +130,7 @@ def _curves(axes: "Axes", table: pd.DataFrame) -> None:
         axes.plot(list(points), percents, "o-", markersize=4, color=colour, label=f"{n_high}")
     axes.set(xlabel="low-res training photos of the last stage (0: before it)")
     axes.set_ylabel("accuracy on high-res test, %")
+    axes.set_ylim(bottom=0)
     axes.legend(title="high-res photos", fontsize=8, title_fontsize=8, frameon=False, ncols=2)
     axes.grid(color="#dddddd")
     axes.spines[["top", "right"]].set_visible(False)

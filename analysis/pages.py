@@ -17,7 +17,7 @@ class Page:
 
     Attributes:
         title: what it shows, of what.
-        tables: texts with their row and column labels; an index without a name is not shown.
+        tables: texts with their row and column labels; the index's name is not shown.
         notes: sentences below.
     """
 
@@ -63,7 +63,9 @@ def _markdown_table(table: pd.DataFrame) -> str:
 def _fragment(page: Page) -> str:
     parts = [f"<h1>{html.escape(page.title)}</h1>"]
     for number, table in enumerate(page.tables):
-        styler = Styler(table, uuid=f"t{number}", uuid_len=0, cell_ids=False)
+        styler = Styler(
+            table.rename_axis(index=None), uuid=f"t{number}", uuid_len=0, cell_ids=False
+        )
         styler.format(escape="html")
         styler.format_index(escape="html", axis=0)
         styler.format_index(escape="html", axis=1)

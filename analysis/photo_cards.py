@@ -82,7 +82,7 @@ def _card(
     heat_HW: NDArray[np.float32] | None,
 ) -> str:
     names, row = low.class_names, int(low.rows_N[place])
-    label = html.escape(names[int(low.labels_N[place])])
+    label = _spoken(names[int(low.labels_N[place])])
     side_px = high.spec.canvas_px
     blurred_HW3 = resize(low.images_NHWC[place], side_px, side_px, low.spec.kernel, antialias=True)
     of_photo = said.loc[said["row"] == row]
@@ -114,11 +114,16 @@ def over(image_HW3: NDArray[np.uint8], heat_HW: NDArray[np.float32]) -> NDArray[
 def _line(strategy: str, record: Mapping[Any, Any], names: Sequence[str]) -> str:
     right = record["predicted"] == record["label"]
     sign, word = ("✓", "right") if right else ("✗", "wrong")
-    predicted = html.escape(names[int(record["predicted"])])
+    predicted = _spoken(names[int(record["predicted"])])
     return (
         f'<li class="{word}"><span title="{word}">{sign}</span> <b>{html.escape(strategy)}</b> '
         f"{predicted} {record['confidence']:.0%}</li>"
     )
+
+
+def _spoken(name: str) -> str:
+    """A class name as one reads it; a long one may break between its words."""
+    return html.escape(name.replace("_", " "))
 
 
 def _image(image_HW3: NDArray[np.uint8], text: str) -> str:

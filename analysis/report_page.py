@@ -24,7 +24,7 @@ PAGE = """<!doctype html>
 body {{ font: 16px/1.5 system-ui, sans-serif; margin: 1.5em auto; max-width: 72em;
  padding: 0 1em; overflow-wrap: anywhere }}
 h1 {{ line-height: 1.2 }} h2 {{ margin-top: 2em; border-top: 1px solid #8886; padding-top: .6em }}
-img {{ max-width: 100%; height: auto; background: #fff }}
+img {{ max-width: 100%; height: auto; background: #fff }} .figure {{ overflow-x: auto }}
 pre {{ white-space: pre-wrap; background: #8882; padding: .7em; border-radius: .3em }}
 dl {{ display: grid; grid-template-columns: minmax(8em, max-content) 1fr; gap: .2em 1em }}
 dt {{ opacity: .75 }} dd {{ margin: 0 }}
@@ -38,6 +38,8 @@ dt {{ opacity: .75 }} dd {{ margin: 0 }}
 .card ul {{ list-style: none; margin: .3em 0 0; padding: 0; font-size: .85em }}
 .card .right span {{ color: #2f7d4f }} .card .wrong span {{ color: #c2570c }}
 .note {{ font-size: .9em; opacity: .85 }}
+@media (max-width: 40em) {{ .figure img {{ max-width: none; width: 44em }}
+ dl {{ grid-template-columns: 1fr }} dd {{ margin: 0 0 .5em 1em }} }}
 @media print {{ body {{ max-width: none; font-size: 11px }} h2 {{ break-after: avoid }} }}
 {style}</style></head>
 <body>
@@ -73,4 +75,6 @@ def picture(file: Path, text: str) -> str:
 
 def _tag(png: bytes, text: str) -> str:
     data = base64.b64encode(png).decode()
-    return f'<p><img alt="{html.escape(text)}" src="data:image/png;base64,{data}"></p>'
+    return (
+        f'<p class="figure"><img alt="{html.escape(text)}" src="data:image/png;base64,{data}"></p>'
+    )

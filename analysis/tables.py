@@ -32,9 +32,9 @@ body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 72em
 """
 #: What `html_table` expects of the page around it.
 STYLE = """.wide { overflow-x: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95em }
 caption { caption-side: top; text-align: left; padding-bottom: .6em }
-th, td { padding: .3em .6em; text-align: right; white-space: nowrap }
+th, td { padding: .25em .5em; text-align: right; white-space: nowrap }
 th.row_heading, th.blank { text-align: left }
 """
 
