@@ -70,9 +70,14 @@ class HeatNetwork:
         """Uint8 photos (N, C, H, W) as the network sees them, cut as in evaluation."""
         import torch
 
-        from trainables.batches import centre_crop, open_source
+        from trainables.batches import open_source
 
-        photos_NCHW = open_source(view, torch.device("cpu")).gather(places_N)
+        return self.cut(open_source(view, torch.device("cpu")).gather(places_N))
+
+    def cut(self, photos_NCHW: "Tensor") -> "Tensor":
+        """What evaluation leaves of photos (N, C, H, W): their centre (A10)."""
+        from trainables.batches import centre_crop
+
         return centre_crop(photos_NCHW, self._predictor.spec.augment.crop_px)
 
     def map(self, photo_CHW: "Tensor") -> NDArray[np.float32]:

@@ -204,7 +204,7 @@ def _predict(arguments: Sequence[str], console: Console) -> int:
         from analysis.prediction_sheet import write_sheet
 
         title = f"{found.cell.recipe.name} {found.cell.name}"
-        n_drawn = write_sheet(found.picture, title, found.photos)
+        n_drawn = write_sheet(found.picture, title, found.photos, found.cell.entry)
         if found.json_file != "-":
             console.print(f"picture  {found.picture} ({n_drawn} of {len(found.photos)} photos)")
     return 0

@@ -256,7 +256,7 @@ def test_predict_draws_the_photo_what_the_network_saw_and_the_classes(kept, tmp_
     assert kept.call("predict", kept.recipe, CELL, photo, photo, "--picture", sheet) == 0
     assert f"picture {sheet} (2 of 2 photos)" in said(capsys)
     with Image.open(sheet) as image:
-        assert image.size == (1152, 696)
+        assert image.size == (1536, 696)
 
 
 def test_a_box_is_cut_out_as_in_preparation(kept, tmp_path):
