@@ -183,7 +183,7 @@ def read_entry(folder: Path) -> Entry | None:
 
 def commit_folder(target: Path, key: str, kind: str, write: Callable[[Path], None]) -> Entry:
     """Temporary folder, files, fsync, manifest last, fsync, one rename."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(target.parent)
     scratch = f".tmp-{key[:8]}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     temporary = target.parent / scratch
     temporary.mkdir()
@@ -198,6 +198,14 @@ def commit_folder(target: Path, key: str, kind: str, write: Callable[[Path], Non
     finally:
         if temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it, so that a loss of power does not take them back."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        fsync(place.parent)
 
 
 def _rename(temporary: Path, target: Path, entry: Entry) -> Entry:
