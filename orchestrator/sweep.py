@@ -185,6 +185,7 @@ class Sweep:
         for key, entry in inventory.entries.items():
             if entry is not None:
                 log.write("adopted", key=key, **_adopted(entry, self.plan, key, self.store))
+                self.store.drop_progress(key, self.plan.stages[key].name)
 
     def _execute(self, launch: Launch, display: Display) -> None:
         began = time.perf_counter()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import DataError
+from trainables.faults import fault_point
 
 MANIFEST = "manifest.json"
 KEEP_PROGRESS = 2
@@ -188,12 +189,16 @@ def commit_folder(target: Path, key: str, kind: str, write: Callable[[Path], Non
     temporary = target.parent / scratch
     temporary.mkdir()
     try:
+        fault_point(f"{kind}.write")
         write(temporary)
+        fault_point(f"{kind}.seal")
         files = {path.name: _seal(path) for path in sorted(temporary.iterdir())}
         manifest = {"key": key, "kind": kind, "committed_at": time.time(), "files": files}
+        fault_point(f"{kind}.manifest")
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
         fsync(temporary / MANIFEST)
         fsync(temporary)
+        fault_point(f"{kind}.rename")
         return _rename(temporary, target, Entry(target, key, kind, files))
     finally:
         if temporary.exists():
@@ -216,6 +221,7 @@ def _rename(temporary: Path, target: Path, entry: Entry) -> Entry:
         if there is None or there.key != entry.key:
             raise
         return there
+    fault_point(f"{entry.kind}.renamed")
     fsync(target.parent)
     return entry
 
