@@ -41,27 +41,33 @@ def start(root: Path, fault: str | None = None, recipe: dict[str, Any] | None = 
           flags: tuple[str, ...] = ("--executor", "inline")) -> ForkServerProcess:  # fmt: skip
     """Begin `f2c run` of a recipe under a root; `fault` is F2C_FAULT."""
     root.mkdir(parents=True, exist_ok=True)
-    file = root / "small.yaml"
-    file.write_text(yaml.safe_dump(recipe or small()))
+    recipe = recipe or small()
+    file = root / f"{recipe['name']}.yaml"
+    file.write_text(yaml.safe_dump(recipe))
     environment = {"MLFLOW_TRACKING_URI": ""}
     if fault is not None:
         fired(root).unlink(missing_ok=True)
         environment |= {"F2C_FAULT": fault, "F2C_FAULTS_ON": str(fired(root))}
     command = ["run", str(file), "--root", str(root), *flags]
-    process = context().Process(target=_main, args=(command, environment, str(printed(root))))
+    arguments = (command, environment, str(printed(root, recipe["name"])))
+    process = context().Process(target=_main, args=arguments)
     process.start()
     return process
 
 
 def run(root: Path, fault: str | None = None, **given: Any) -> Ended:
     """`start`, to its end."""
-    process = start(root, fault, **given)
+    return end(start(root, fault, **given), printed(root))
+
+
+def end(process: ForkServerProcess, output: Path) -> Ended:
+    """Wait for the end of a process that was started."""
     process.join(HANG_S)
     if process.exitcode is None:
         process.kill()
         process.join()
-        raise TimeoutError(f"it hangs; it printed\n{printed(root).read_text()}")
-    return Ended(process.exitcode, printed(root).read_text())
+        raise TimeoutError(f"it hangs; it printed\n{output.read_text()}")
+    return Ended(process.exitcode, output.read_text())
 
 
 def fired(root: Path) -> Path:
@@ -69,9 +75,9 @@ def fired(root: Path) -> Path:
     return root / "fault-fired"
 
 
-def printed(root: Path) -> Path:
-    """What the last run printed."""
-    return root / "printed.txt"
+def printed(root: Path, name: str = "small") -> Path:
+    """What the last run of a recipe printed."""
+    return root / f"{name}-printed.txt"
 
 
 def _main(command: list[str], environment: dict[str, str], output: str) -> None:
