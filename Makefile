@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-faults lint bench clean
 
 setup: $(STAMP)
 
@@ -23,6 +23,9 @@ demo: setup
 
 test: setup
 	@$(BIN)/pytest
+
+test-faults: setup
+	@$(BIN)/pytest -m faults
 
 lint: setup
 	@$(BIN)/ruff check .

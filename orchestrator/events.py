@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trainables.faults import fault_point
+
 Event = dict[str, Any]
 
 
@@ -25,10 +27,12 @@ class EventLog:
         """Append an event; the end of a stage is forced to the disk."""
         event = {"event": kind, "at": time.time(), **fields}
         with self._lock:
+            fault_point(f"event.{kind}")
             self._file.write(json.dumps(event) + "\n")
             self._file.flush()
             if kind == "stage_end":
                 os.fsync(self._file.fileno())
+            fault_point(f"event.{kind}.written")
             for reader in self._readers:
                 reader(event)
 

@@ -42,7 +42,7 @@ def take_inventory(plan: Plan, store: Store) -> Inventory:
     diverged = frozenset(k for k, e in entries.items() if e is not None and e.kind == "diverged")
     missing: set[str] = set()
     queue = [
-        key for _, key in plan.cells.values() if not _complete(plan.stages[key], entries, store)
+        key for _, key in plan.cells.values() if not complete(plan.stages[key], entries[key], store)
     ]
     while queue:
         key = queue.pop()
@@ -53,8 +53,8 @@ def take_inventory(plan: Plan, store: Store) -> Inventory:
     return Inventory(entries, frozenset(missing), diverged)
 
 
-def _complete(stage: PlannedStage, entries: dict[str, Entry | None], store: Store) -> bool:
-    entry = entries[stage.key]
+def complete(stage: PlannedStage, entry: Entry | None, store: Store) -> bool:
+    """Whether nothing of a stage has to run any more: trained and evaluated, or diverged."""
     if entry is None:
         return False
     return entry.kind == "diverged" or all(

@@ -13,11 +13,16 @@ from typing import Any
 from orchestrator.cluster import Machine
 from orchestrator.control import Stop
 from orchestrator.events import EventLog
-from orchestrator.inventory import Inventory
+from orchestrator.inventory import Inventory, complete
+from orchestrator.leases import Leases
 from orchestrator.plan import Plan
+from orchestrator.results import adopted
 from orchestrator.schedule import Schedule
 from trainables.stage_run import StageJob, StageRun
 from trainables.store import Store
+
+#: How often a driver with nothing to do looks whether another one has ended a stage.
+LOOK_AGAIN_S = 1.0
 
 
 @dataclass
@@ -60,6 +65,7 @@ class Launch:
         self.folder = stop.file.parent
         self.missing = inventory.missing
         self.store = Store(machine.root / "store")
+        self.leases = Leases(self.store.folder / "leases")
         self.progress = Progress(to_train=inventory.to_train)
         self._statuses: dict[str, dict[str, Any]] = {}
         seconds = {key: seconds_of(key) for key in plan.stages}
@@ -93,6 +99,34 @@ class Launch:
         entry = None if key is None else self.store.find(key)
         return None if entry is None else entry.folder.absolute()
 
+    def next_stage(self) -> str | None:
+        """Take the next stage to start here; None while all that is left waits for others.
+
+        What another driver of the same store trains is put back; what it has ended is adopted.
+        """
+        elsewhere, found = [], None
+        while found is None and (key := self.schedule.next_ready()) is not None:
+            if self._adopt(key):
+                continue
+            if not self.leases.take(key):
+                elsewhere.append(key)
+            elif self._adopt(key):  # it ended between the look and the lease
+                self.leases.release(key)
+            else:
+                found = key
+        for key in elsewhere:
+            self.schedule.put_back(key)
+        return found
+
+    def _adopt(self, key: str) -> bool:
+        """Count a stage as ended if another driver has ended it since the run began."""
+        stage, entry = self._plan.stages[key], self.store.find(key)
+        if entry is None or not complete(stage, entry, self.store):
+            return False
+        self._log.write("adopted", key=key, **adopted(entry, stage, self.store))
+        self._note_blocked(self.schedule.finish(key, usable=entry.kind == "stage"))
+        return True
+
     def started(self, key: str) -> None:
         """A stage begins."""
         self._log.write("stage_start", key=key, name=self._plan.stages[key].name)
@@ -120,6 +154,7 @@ class Launch:
             seconds: by kind of work, the commit included; None takes those last reported.
         """
         result = self._statuses.pop(key, {"status": "failed", "reason": "its process died"})
+        self.leases.release(key)
         entry = self.store.find(key)
         status = result["status"]
         committed = entry is not None and entry.kind == "stage"
@@ -156,9 +191,12 @@ class Launch:
 def run_inline(launch: Launch) -> None:
     """The same plan in this process, one stage after another."""
     while not launch.stop.event.is_set():
-        key = launch.schedule.next_ready()
+        key = launch.next_stage()
         if key is None:
-            return
+            if launch.schedule.exhausted:
+                return
+            launch.stop.event.wait(LOOK_AGAIN_S)
+            continue
         launch.started(key)
         run = StageRun(launch.job(key))
         run.restore_or_fail(launch.parent_folder(key))
@@ -204,7 +242,9 @@ def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: 
     def ended(key: str, trial_id: str) -> None:
         launch.ended(key, trial_id, saved_seconds(trials / trial_id))
 
-    searcher = StageSearcher(launch.schedule, config_of, ended, launch.stop.event)
+    searcher = StageSearcher(
+        launch.schedule, launch.next_stage, config_of, ended, launch.stop.event
+    )
     resources = {"cpu": cpus_per_stage, "gpu": gpus_per_stage}
     tuner = Tuner(
         tune.with_resources(StageTrainable, resources),

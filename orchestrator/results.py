@@ -13,7 +13,8 @@ from orchestrator.inventory import metrics_of
 from orchestrator.plan import Plan, PlannedStage
 from trainables.fingerprint import key_of
 from trainables.spec import ViewSpec
-from trainables.store import Store
+from trainables.store import Entry, Store
+from trainables.views import names_of_tests
 
 SCHEMA = pa.schema(
     [
@@ -104,6 +105,17 @@ def outcome(stage: PlannedStage, tests: dict[str, ViewSpec], store: Store) -> di
         "status": "done",
         "trial_id": entry.json("stage.json").get("trial_id"),
         "train_s": sum(epoch["seconds"] for epoch in entry.jsonl("epochs.jsonl")),
+    }
+
+
+def adopted(entry: Entry, stage: PlannedStage, store: Store) -> dict[str, Any]:
+    """What the record of a run says of a stage that it found in the store."""
+    found = outcome(stage, names_of_tests(stage.evaluations), store)
+    return found | {
+        "name": stage.name,
+        "status": "diverged" if entry.kind == "diverged" else "done",
+        "folder": entry.folder.name,
+        "epochs": entry.jsonl("epochs.jsonl"),
     }
 
 

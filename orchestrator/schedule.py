@@ -49,6 +49,11 @@ class Schedule:
                 return key
         return None
 
+    def put_back(self, key: str) -> None:
+        """Return a stage that was taken but cannot start yet: it is ready again."""
+        self._waiting[key] = set()
+        heapq.heappush(self._ready, (-self._tail[key], key))
+
     def finish(self, key: str, *, usable: bool) -> list[str]:
         """Note a stage's end; return the stages that this blocks."""
         self._unfinished.discard(key)

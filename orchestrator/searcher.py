@@ -22,12 +22,14 @@ class StageSearcher(Searcher):
     def __init__(
         self,
         schedule: Schedule,
+        next_stage: Callable[[], str | None],
         config_of: Callable[[str], dict[str, Any]],
         on_complete: Callable[[str, str], None],
         stop: threading.Event,
     ) -> None:
         super().__init__()
         self._schedule = schedule
+        self._next_stage = next_stage
         self._config_of = config_of
         self._on_complete = on_complete
         self._stop = stop
@@ -41,7 +43,7 @@ class StageSearcher(Searcher):
         """The config of the next stage; None to wait; FINISHED, which Tune's own type omits."""
         if self._stop.is_set():
             return Searcher.FINISHED
-        key = self._schedule.next_ready()
+        key = self._next_stage()
         if key is None:
             return Searcher.FINISHED if self._schedule.exhausted else None
         self._running[trial_id] = key

@@ -36,8 +36,8 @@ from orchestrator.preparing import (
 )
 from orchestrator.results import (
     TESTS_SCHEMA,
+    adopted,
     cell_rows,
-    outcome,
     rows_of_tests,
     write_results,
 )
@@ -46,7 +46,6 @@ from orchestrator.tracking import Tracker
 from trainables.prepare import IN_PROCESS_PHOTOS
 from trainables.spec import ViewSpec
 from trainables.store import Entry, Store
-from trainables.views import names_of_tests
 
 
 @dataclass
@@ -184,7 +183,9 @@ class Sweep:
     def _adopt(self, inventory: Inventory, log: EventLog) -> None:
         for key, entry in inventory.entries.items():
             if entry is not None:
-                log.write("adopted", key=key, **_adopted(entry, self.plan, key, self.store))
+                stage = self.plan.stages[key]
+                log.write("adopted", key=key, **adopted(entry, stage, self.store))
+                self.store.drop_progress(key, stage.name)
 
     def _execute(self, launch: Launch, display: Display) -> None:
         began = time.perf_counter()
@@ -210,6 +211,7 @@ class Sweep:
             if stopped():
                 return
             stack.enter_context(display)
+            stack.enter_context(launch.leases.kept())
             if by_ray:
                 run_tune(launch, slots, self.machine.gpus_per_stage, self.machine.cpus_per_stage)
             else:
@@ -238,15 +240,3 @@ class Sweep:
             accounts["slots"] = window * progress.slots
             accounts |= {f"slot {kind}": s for kind, s in progress.seconds.items()}
         return accounts
-
-
-def _adopted(entry: Entry, plan: Plan, key: str, store: Store) -> dict[str, Any]:
-    stage = plan.stages[key]
-    found = outcome(stage, names_of_tests(stage.evaluations), store)
-    kind = "diverged" if entry.kind == "diverged" else "done"
-    return found | {
-        "name": plan.stages[key].name,
-        "status": kind,
-        "folder": entry.folder.name,
-        "epochs": entry.jsonl("epochs.jsonl"),
-    }

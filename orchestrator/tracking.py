@@ -26,6 +26,7 @@ from orchestrator.run_tags import (
 )
 from orchestrator.tracked_model import BestCell, log_best
 from trainables.budget import budget_of
+from trainables.faults import fault_point
 
 #: Points are sent at most this often per run, and at a stage's end.
 FLUSH_EVERY_S = 2.0
@@ -252,7 +253,9 @@ class Tracker:
     def _flush(self, child: _Child, tags: dict[str, str] | None = None) -> None:
         entries = [self._entities.RunTag(k, v) for k, v in (tags or {}).items()]
         if child.points or child.params or entries:
+            fault_point("mlflow")
             self._client.log_batch(child.run_id, child.points, child.params, entries)
+            fault_point("mlflow.sent")
         child.points, child.params, child.sent_at = [], [], time.monotonic()
 
     def _end(self, event: Event) -> None:

@@ -17,7 +17,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("-m"):
         return
     for item in items:
-        for marker in ("slow", "gpu", "cluster"):
+        for marker in ("slow", "gpu", "cluster", "faults"):
             if item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=f"run with -m {marker}"))
 

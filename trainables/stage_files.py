@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from trainables.batches import Source
 from trainables.evaluate import Predictions
+from trainables.faults import fault_point
 from trainables.fingerprint import key_of
 from trainables.views import view_name
 
@@ -25,12 +26,15 @@ MOMENTUM = "momentum.safetensors"
 def write_tensors(tensors: dict[str, Tensor], file: Path) -> None:
     """Save tensors of any device and layout as safetensors."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    fault_point("file")
     save_file(plain, file)
 
 
 def write_record(folder: Path, record: dict[str, Any], epochs: Sequence[dict[str, Any]]) -> None:
     """`stage.json`, all that is known of the stage, and `epochs.jsonl`, one line an epoch."""
+    fault_point("file")
     (folder / "stage.json").write_text(json.dumps(record, indent=1))
+    fault_point("file")
     (folder / "epochs.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
 
 
@@ -45,7 +49,9 @@ def write_evaluations(folder: Path, evaluated: Sequence[tuple[Source, Prediction
             "seen": predictions.seen,
         }
         table = predictions.as_table(view.rows_N)
+        fault_point("file")
         pq.write_table(table, folder / f"predictions-{key[:8]}.parquet")
+    fault_point("file")
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1))
 
 

@@ -18,6 +18,7 @@ from trainables.batches import Source, epoch_batches, open_source
 from trainables.budget import budget_of
 from trainables.errors import ConfigError, describe
 from trainables.evaluate import Predictions, evaluate
+from trainables.faults import fault_point
 from trainables.fingerprint import evaluation_key, key_of, seed_of
 from trainables.models import Network, build_model
 from trainables.models.weights import load_all, load_body
@@ -146,6 +147,7 @@ class StageRun:
         return teacher.module.to(self._device).to(memory_format=torch.channels_last).eval()
 
     def _should_stop(self) -> bool:
+        fault_point("batch")
         return self.job.stop_file is not None and Path(self.job.stop_file).exists()
 
     def advance(self) -> dict[str, Any]:

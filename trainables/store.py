@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import DataError
+from trainables.faults import fault_point
 
 MANIFEST = "manifest.json"
 KEEP_PROGRESS = 2
@@ -183,21 +184,33 @@ def read_entry(folder: Path) -> Entry | None:
 
 def commit_folder(target: Path, key: str, kind: str, write: Callable[[Path], None]) -> Entry:
     """Temporary folder, files, fsync, manifest last, fsync, one rename."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(target.parent)
     scratch = f".tmp-{key[:8]}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     temporary = target.parent / scratch
     temporary.mkdir()
     try:
+        fault_point(f"{kind}.write")
         write(temporary)
+        fault_point(f"{kind}.seal")
         files = {path.name: _seal(path) for path in sorted(temporary.iterdir())}
         manifest = {"key": key, "kind": kind, "committed_at": time.time(), "files": files}
+        fault_point(f"{kind}.manifest")
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
         fsync(temporary / MANIFEST)
         fsync(temporary)
+        fault_point(f"{kind}.rename")
         return _rename(temporary, target, Entry(target, key, kind, files))
     finally:
         if temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it, so that a loss of power does not take them back."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        fsync(place.parent)
 
 
 def _rename(temporary: Path, target: Path, entry: Entry) -> Entry:
@@ -208,6 +221,7 @@ def _rename(temporary: Path, target: Path, entry: Entry) -> Entry:
         if there is None or there.key != entry.key:
             raise
         return there
+    fault_point(f"{entry.kind}.renamed")
     fsync(target.parent)
     return entry
 

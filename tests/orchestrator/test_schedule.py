@@ -80,3 +80,15 @@ def test_two_slots_come_near_half_the_time_of_one(experiment):
     total = sum(seconds.values())
     assert simulate(one, seconds, 1) == total
     assert simulate(two, seconds, 2) < 0.52 * total
+
+
+def test_a_stage_that_was_put_back_is_ready_again(experiment):
+    plan = make_plan([experiment()])
+    schedule = Schedule(plan, set(plan.stages), {})
+    taken = schedule.next_ready()
+    schedule.put_back(taken)
+    assert not schedule.exhausted
+    again = set()
+    while (key := schedule.next_ready()) is not None:
+        again.add(key)
+    assert taken in again

@@ -1,0 +1,174 @@
+"""Who trains a stage where several drivers share a store: a lease a stage, kept alive.
+
+The store takes each stage once whoever trains it, so results never depend on leases; they only save
+training a stage twice. Whether an owner lives is judged by its renewals while we watch, never by
+anybody's clock.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from trainables.store import make_folders
+
+RENEW_S = 30.0
+#: An owner that has not renewed for so long, as we saw it, has lost its lease.
+STALE_S = 90.0
+
+
+class Leases:
+    """The leases of one driver on the stages of a store."""
+
+    def __init__(
+        self,
+        folder: Path,
+        clock: Callable[[], float] = time.monotonic,
+        stale_s: float = STALE_S,
+    ) -> None:
+        """Nothing is written before the first lease.
+
+        Args:
+            folder: `store/leases`.
+            clock: seconds that never go back.
+            stale_s: without renewal, before a lease may be taken over.
+        """
+        self._folder, self._clock, self._stale_s = folder, clock, stale_s
+        self._owner = {"token": uuid.uuid4().hex, "pid": os.getpid(), "began": _began(os.getpid())}
+        self._owner["machine"] = _machine()
+        self._beats: dict[str, int] = {}
+        self._watched: dict[str, tuple[bytes, float]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, key: str) -> bool:
+        """Whether the stage is ours to train now: free, ours already, or left by a dead driver."""
+        with self._lock:
+            if key in self._beats or self._write_new(key):
+                return True
+            return self._is_stale(key) and self._set_aside(key) and self._write_new(key)
+
+    def release(self, key: str) -> None:
+        """Let go of a stage that has ended."""
+        with self._lock:
+            if self._beats.pop(key, None) is not None and self._is_ours(key):
+                (self._folder / key).unlink(missing_ok=True)
+
+    def renew(self) -> list[str]:
+        """Show that we live; return the leases that others have taken meanwhile."""
+        with self._lock:
+            lost = [key for key in self._beats if not self._is_ours(key)]
+            for key in lost:
+                del self._beats[key]
+            for key in self._beats:
+                self._beats[key] += 1
+                self._replace(key)
+            return lost
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Renew on a thread of its own; let go of everything at the end."""
+        ended = threading.Event()
+
+        def work() -> None:
+            while not ended.wait(RENEW_S):
+                with suppress(OSError):  # the next renewal may succeed
+                    self.renew()
+
+        thread = threading.Thread(target=work, name="leases", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            for key in list(self._beats):
+                self.release(key)
+
+    def _content(self, key: str) -> bytes:
+        return json.dumps(self._owner | {"beat": self._beats.get(key, 0)}).encode()
+
+    def _write_new(self, key: str) -> bool:
+        make_folders(self._folder)
+        try:
+            with (self._folder / key).open("xb") as file:
+                file.write(self._content(key))
+        except FileExistsError:
+            return False
+        self._beats[key] = 0
+        self._watched.pop(key, None)
+        return True
+
+    def _replace(self, key: str) -> None:
+        scratch = self._folder / f".tmp-{key[:16]}-{self._owner['token']}"
+        scratch.write_bytes(self._content(key))
+        scratch.replace(self._folder / key)
+
+    def _is_ours(self, key: str) -> bool:
+        return _owner_in(_read(self._folder / key)).get("token") == self._owner["token"]
+
+    def _is_stale(self, key: str) -> bool:
+        content, now = _read(self._folder / key), self._clock()
+        before, since = self._watched.get(key, (None, now))
+        if content != before:
+            self._watched[key], since = (content, now), now
+        return _is_dead(_owner_in(content)) or now - since > self._stale_s
+
+    def _set_aside(self, key: str) -> bool:
+        """Move a stale lease away, unless another driver was faster and renewed or took it."""
+        aside = self._folder / f".tmp-{key[:16]}-{uuid.uuid4().hex}"
+        try:
+            (self._folder / key).rename(aside)
+        except FileNotFoundError:
+            return True
+        same = _read(aside) == self._watched[key][0]
+        if not same:
+            with suppress(FileExistsError):
+                os.link(aside, self._folder / key)
+        aside.unlink()
+        return same
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _owner_in(content: bytes) -> dict[str, Any]:
+    try:
+        owner = json.loads(content)
+    except ValueError:
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def _is_dead(owner: dict[str, Any]) -> bool:
+    """Whether the owner is a process of this machine that has ended; others we cannot see."""
+    if owner.get("machine") != _machine():
+        return False
+    return _began(owner.get("pid", -1)) != owner.get("began")
+
+
+def _began(pid: int) -> float | None:
+    try:
+        return psutil.Process(pid).create_time()
+    except (psutil.Error, ValueError, TypeError):
+        return None
+
+
+def _machine() -> list[str]:
+    """Host, boot and process namespace: where a pid means something."""
+    facts = [socket.gethostname()]
+    with suppress(OSError):  # not on Linux
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        facts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return facts
