@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from orchestrator.cluster import Machine, local_cpus, local_gpus, slots_of
 from orchestrator.display import duration
 from orchestrator.experiment import Experiment
+from orchestrator.growth import Node
 from orchestrator.inventory import Inventory, Speeds, take_inventory
 from orchestrator.plan import Plan
 from orchestrator.schedule import Schedule
@@ -103,7 +104,7 @@ def plan_text(experiments: Sequence[Experiment], plan: Plan, machine: Machine) -
     )
     slots = 1
     if machine.executor == "ray" and machine.address == "local":
-        slots = slots_of(machine, local_cpus(), local_gpus())
+        slots = slots_of(machine, [Node(local_cpus(), local_gpus())])
     speeds = Speeds(machine.root / "speeds.json")
     cost = estimate(plan, inventory, speeds, counts, slots, machine.device)
     names = ", ".join(e.recipe.name for e in experiments)
