@@ -1,6 +1,5 @@
 """What a plan will cost, said before it starts: stages, time, disk."""
 
-import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from orchestrator.growth import Node
 from orchestrator.inventory import Inventory, Speeds, take_inventory
 from orchestrator.plan import Plan
 from orchestrator.schedule import Schedule
+from orchestrator.simulation import Conditions, simulate
 from trainables.store import Store
 from trainables.views import stored_px
 
@@ -62,24 +62,12 @@ def estimate(
     }
     recorded = all(speeds.of(plan.stages[key].spec, device)[1] for key in missing)
     return Estimate(
-        wall_s=simulate(Schedule(plan, missing, seconds), seconds, slots),
+        wall_s=simulate(Schedule(plan, missing, seconds), seconds, Conditions(slots)).seconds,
         slot_s=sum(seconds[key] for key in missing),
         store_bytes=sum(_stage_bytes(plan, key) for key in inventory.to_train),
         views_bytes=_views_bytes(plan, counts),
         recorded=recorded,
     )
-
-
-def simulate(schedule: Schedule, seconds: dict[str, float], slots: int) -> float:
-    """Makespan of a schedule on equal slots, by its own decisions."""
-    now, running = 0.0, []
-    while True:
-        while len(running) < slots and (key := schedule.next_ready()) is not None:
-            heapq.heappush(running, (now + seconds[key], key))
-        if not running:
-            return now
-        now, key = heapq.heappop(running)
-        schedule.finish(key, usable=True)
 
 
 def _stage_bytes(plan: Plan, key: str) -> int:
