@@ -3,11 +3,12 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.growth import Node, cluster_nodes
 from orchestrator.recipe import Recipe, TrainRecipe
 from trainables.errors import BusyError, ConfigError
 
@@ -107,24 +108,30 @@ def settled(recipe: Recipe, machine: Machine) -> Recipe:
     return recipe.model_copy(update={"train": settle(recipe.train), "variants": variants})
 
 
-def slots_of(machine: Machine, n_cpus: float, n_gpus: float) -> int:
-    """Stages that run at a time on so many CPUs and GPUs.
+def slots_of(machine: Machine, nodes: Sequence[Node]) -> int:
+    """Stages that run at a time on these nodes; a stage never spreads over two.
 
     Raises:
         ConfigError: when not even one fits.
     """
-    slots = int(n_cpus // machine.cpus_per_stage)
-    if machine.gpus_per_stage > 0:
-        per_gpu = int(1 // machine.gpus_per_stage) if machine.gpus_per_stage < 1 else 1
-        whole = int(n_gpus // max(1.0, machine.gpus_per_stage))
-        slots = min(slots, whole * per_gpu)
+    slots = sum(_slots_on(machine, node) for node in nodes)
     if slots < 1:
+        largest = max(nodes, key=lambda node: (node.n_gpus, node.n_cpus), default=Node(0, 0))
         raise ConfigError(
-            f"the cluster has {n_cpus:g} CPUs and {n_gpus:g} GPUs, one stage needs "
-            f"{machine.cpus_per_stage} and {machine.gpus_per_stage:g}; lower --cpus-per-stage or "
-            "--gpus-per-stage"
+            f"the largest node has {largest.n_cpus:g} CPUs and {largest.n_gpus:g} GPUs, one stage "
+            f"needs {machine.cpus_per_stage} and {machine.gpus_per_stage:g}; lower "
+            "--cpus-per-stage or --gpus-per-stage, or let the cluster grow"
         )
     return slots
+
+
+def _slots_on(machine: Machine, node: Node) -> int:
+    slots = int(node.n_cpus // machine.cpus_per_stage)
+    if machine.gpus_per_stage <= 0:
+        return slots
+    per_gpu = int(1 // machine.gpus_per_stage) if machine.gpus_per_stage < 1 else 1
+    whole = int(node.n_gpus // max(1.0, machine.gpus_per_stage))
+    return min(slots, whole * per_gpu)
 
 
 @contextmanager
@@ -138,8 +145,7 @@ def ray_session(machine: Machine) -> Iterator[int]:
     try:
         if own:
             _init(machine, temporary)
-        resources = ray.cluster_resources()
-        yield slots_of(machine, resources.get("CPU", 0), resources.get("GPU", 0))
+        yield slots_of(machine, cluster_nodes())
     finally:
         if own:
             ray.shutdown()

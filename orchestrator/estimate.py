@@ -1,15 +1,16 @@
 """What a plan will cost, said before it starts: stages, time, disk."""
 
-import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.cluster import Machine, local_cpus, local_gpus, slots_of
 from orchestrator.display import duration
 from orchestrator.experiment import Experiment
+from orchestrator.growth import Node
 from orchestrator.inventory import Inventory, Speeds, take_inventory
 from orchestrator.plan import Plan
 from orchestrator.schedule import Schedule
+from orchestrator.simulation import Conditions, simulate
 from trainables.store import Store
 from trainables.views import stored_px
 
@@ -61,24 +62,12 @@ def estimate(
     }
     recorded = all(speeds.of(plan.stages[key].spec, device)[1] for key in missing)
     return Estimate(
-        wall_s=simulate(Schedule(plan, missing, seconds), seconds, slots),
+        wall_s=simulate(Schedule(plan, missing, seconds), seconds, Conditions(slots)).seconds,
         slot_s=sum(seconds[key] for key in missing),
         store_bytes=sum(_stage_bytes(plan, key) for key in inventory.to_train),
         views_bytes=_views_bytes(plan, counts),
         recorded=recorded,
     )
-
-
-def simulate(schedule: Schedule, seconds: dict[str, float], slots: int) -> float:
-    """Makespan of a schedule on equal slots, by its own decisions."""
-    now, running = 0.0, []
-    while True:
-        while len(running) < slots and (key := schedule.next_ready()) is not None:
-            heapq.heappush(running, (now + seconds[key], key))
-        if not running:
-            return now
-        now, key = heapq.heappop(running)
-        schedule.finish(key, usable=True)
 
 
 def _stage_bytes(plan: Plan, key: str) -> int:
@@ -103,7 +92,7 @@ def plan_text(experiments: Sequence[Experiment], plan: Plan, machine: Machine) -
     )
     slots = 1
     if machine.executor == "ray" and machine.address == "local":
-        slots = slots_of(machine, local_cpus(), local_gpus())
+        slots = slots_of(machine, [Node(local_cpus(), local_gpus())])
     speeds = Speeds(machine.root / "speeds.json")
     cost = estimate(plan, inventory, speeds, counts, slots, machine.device)
     names = ", ".join(e.recipe.name for e in experiments)

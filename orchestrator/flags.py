@@ -1,5 +1,7 @@
 """Command line -> recipe with its overrides, and how to run it."""
 
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,12 +24,25 @@ def leading_words(arguments: Sequence[str]) -> list[str]:
     return words
 
 
+def standing_flags() -> list[str]:
+    """Flags of every command on this machine: `F2C_FLAGS`, split as a shell would.
+
+    Raises:
+        ConfigError: for an unclosed quote.
+    """
+    try:
+        return shlex.split(os.environ.get("F2C_FLAGS", ""))
+    except ValueError as error:
+        raise ConfigError(f"F2C_FLAGS is not a list of flags: {error}") from None
+
+
 def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
     """Load a recipe and apply flags such as `--train.epochs 3`.
 
     Args:
         name: shipped name or path; None takes `F2C_RECIPE`, else the demo.
-        flags: any field of the recipe, and those of `Machine`.
+        flags: any field of the recipe, and those of `Machine`; after those of `F2C_FLAGS`, which
+            cluster.yaml sets on the head.
 
     Raises:
         ConfigError: for what the recipe refuses.
@@ -51,7 +66,7 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
 
     try:
         recipe, machine = tyro.cli(
-            both, args=list(flags), prog="f2c", config=(tyro.conf.AvoidSubcommands,)
+            both, args=[*standing_flags(), *flags], prog="f2c", config=(tyro.conf.AvoidSubcommands,)
         )
         checked = Recipe.model_validate_json(recipe.model_dump_json())
     except ValueError as error:

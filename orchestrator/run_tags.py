@@ -21,12 +21,12 @@ def tracking_uri(root: Path, given: str | None) -> str:
     """The embedded sqlite under the root, or the address given.
 
     Raises:
-        ConfigError: when the address carries a password; it would end up in logs.
+        ConfigError: when the address carries a user or password; they would end up in logs.
     """
     uri = given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.absolute()}/mlflow.db"
-    if urlsplit(uri).password is not None:
+    if "@" in urlsplit(uri).netloc:
         raise ConfigError(
-            "--tracking-uri carries a password; set MLFLOW_TRACKING_USERNAME and "
+            "--tracking-uri carries a user or password; set MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD instead"
         )
     return uri

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import cluster
 from orchestrator.cluster import Machine, bfloat16_pays, ray_session, settled
+from orchestrator.growth import Node
 from orchestrator.recipe import Recipe
 from trainables.errors import BusyError
 
@@ -56,14 +58,12 @@ class SlowRay:
     def is_initialized(self):
         return False
 
-    def cluster_resources(self):
-        return {"CPU": 2}
-
     def shutdown(self):
         pass
 
 
 def test_ray_that_is_slow_to_start_is_asked_twice_then_told_in_one_sentence(monkeypatch):
+    monkeypatch.setattr(cluster, "cluster_nodes", lambda: [Node(2, 0)])
     slow = SlowRay(starts_at=2)
     monkeypatch.setitem(sys.modules, "ray", slow)
     with ray_session(CPU) as slots:

@@ -1,6 +1,6 @@
-from orchestrator.estimate import simulate
 from orchestrator.plan import make_plan
 from orchestrator.schedule import Schedule
+from orchestrator.simulation import Conditions, simulate
 
 
 def schedule_of(experiment, missing=None, slots=1):
@@ -78,8 +78,8 @@ def test_two_slots_come_near_half_the_time_of_one(experiment):
     _, one, seconds = schedule_of(experiment())
     _, two, _ = schedule_of(experiment())
     total = sum(seconds.values())
-    assert simulate(one, seconds, 1) == total
-    assert simulate(two, seconds, 2) < 0.52 * total
+    assert simulate(one, seconds, Conditions(1)).seconds == total
+    assert simulate(two, seconds, Conditions(2)).seconds < 0.52 * total
 
 
 def test_a_stage_that_was_put_back_is_ready_again(experiment):
