@@ -220,9 +220,8 @@ def test_random_resolution_reaches_from_low_to_the_canvas_and_a_curriculum_halve
 def test_cells_at_several_resolutions_share_what_does_not_depend_on_them(experiment):
     cells = {"strategies": ["high", "low", "staged_hl"], "resolutions_px": [25, 50]}
     plan = plan_of(experiment(cells=cells))
-    assert list(plan.cells) == [
-        f"{name}-{px}px/s0" for px in (25, 50) for name in ("high/h8-l0", "low/h0-l8", "staged_hl/h8-l8")
-    ]  # fmt: skip
+    rows = ("high/h8-l0", "low/h0-l8", "staged_hl/h8-l8")
+    assert list(plan.cells) == [f"{row}-{px}px/s0" for px in (25, 50) for row in rows]
     assert len(plan.stages) == 1 + 2 * 2
     assert last(plan, "high/h8-l0-25px/s0") == last(plan, "high/h8-l0-50px/s0")
     assert plan.tests["high/h8-l0-25px/s0"]["low"].resolution_px == 25
