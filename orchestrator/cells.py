@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 from orchestrator.recipe import Recipe, sequence_drafts
 from trainables.errors import ConfigError
@@ -17,7 +18,8 @@ def cells_of(recipe: Recipe, n_train: int) -> tuple[Cell, ...]:
     """
     _check(recipe, n_train)
     found: dict[str, Cell] = {}
-    for seed in recipe.seeds:
+    resolutions = recipe.cells.resolutions_px or (None,)
+    for seed, px in product(recipe.seeds, resolutions):
         for strategy, high, low in _levels(recipe):
             cell = Cell(
                 strategy=strategy,
@@ -26,6 +28,7 @@ def cells_of(recipe: Recipe, n_train: int) -> tuple[Cell, ...]:
                 high_level=high,
                 low_level=low,
                 seed=seed,
+                resolution_px=px,
             )
             found.setdefault(cell.name, cell)
     return tuple(found.values())
@@ -115,7 +118,8 @@ def _name_faults(recipe: Recipe) -> Iterator[str]:
         if name in written:
             yield f"variants.{name}: there is a strategy of this name; call the variant otherwise"
         yield from _unknown(variant.strategy, written)
-    for strategy in recipe.cells.strategies:
+    tested = [name for test in recipe.tests.values() for name in test.strategies]
+    for strategy in (*recipe.cells.strategies, *tested):
         yield from _unknown(strategy, [*written, *recipe.variants])
 
 

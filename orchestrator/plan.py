@@ -7,8 +7,11 @@ from orchestrator.cells import cells_of, drafts_of
 from orchestrator.experiment import Experiment, Facts
 from orchestrator.stage_fields import (
     augment_of,
+    mixing_of,
     model_of,
     objective_of,
+    resolution_of,
+    seeds_of,
     subset_of,
     training_of,
 )
@@ -85,9 +88,13 @@ def make_plan(experiments: Iterable[Experiment]) -> Plan:
     for experiment in together:
         prefix = f"{experiment.recipe.name}:" if len(together) > 1 else ""
         parts = {None: experiment, **experiment.variants}
-        builders = {name: _Builder(part, plan, prefix) for name, part in parts.items()}
+        builders: dict[tuple[str | None, int | None], _Builder] = {}
         for cell in cells_of(experiment.recipe, experiment.facts.n_train):
-            builders[cell.strategy if cell.strategy in parts else None].add(cell)
+            name, px = cell.strategy if cell.strategy in parts else None, cell.resolution_px
+            if (name, px) not in builders:
+                part = replace(parts[name], recipe=parts[name].recipe.at(px))
+                builders[name, px] = _Builder(part, plan, prefix)
+            builders[name, px].add(cell)
     return plan
 
 
@@ -99,7 +106,7 @@ class _Builder:
         self._experiment = experiment
         self._recipe = experiment.recipe
         self._plan = plan
-        self._evaluations = tuple(self._tests("low").values())[:2]
+        self._evaluations = tuple(self._tests("low", None).values())
         self._known: dict[tuple, PlannedStage] = {}
 
     def add(self, cell: Cell) -> None:
@@ -115,7 +122,7 @@ class _Builder:
             parent = stage.key
         name = self._prefix + cell.name
         self._plan.cells[name] = (cell, parent or "")
-        tests = self._tests(drafts[-1].low_test)
+        tests = self._tests(drafts[-1].low_test, cell.strategy)
         self._plan.tests[name] = tests
         self._evaluate(stages[-1].key, tuple(tests.values()))
         root = [] if stages[0].spec.parent not in self._plan.stages else [stages[0].spec.parent]
@@ -124,9 +131,10 @@ class _Builder:
         self._plan.unshared_stages += len(stages)
         self._plan.unshared_images += sum(stage.images for stage in stages)
 
-    def _tests(self, low_test: Form) -> dict[str, ViewSpec]:
+    def _tests(self, low_test: Form, strategy: str | None) -> dict[str, ViewSpec]:
         """The evaluation views: high, low in the form that reaches the network, the recipe's own.
 
+        The recipe's own are for cells of a strategy, not for stages on the way (None).
         A canvas of the low resolution shows low photos at their native size; there is no high test.
         """
         data, tests = self._recipe.data, {}
@@ -134,7 +142,10 @@ class _Builder:
             tests["high"] = self._test(data, "high")
         tests["low"] = self._test(data, low_test)
         for name, test in self._recipe.tests.items():
-            given = {k: v for k, v in test.model_dump().items() if v is not None}
+            if strategy is None or (test.strategies and strategy not in test.strategies):
+                continue
+            how = test.model_dump(exclude={"strategies"})
+            given = {k: v for k, v in how.items() if v is not None}
             tests[name] = self._test(data.model_copy(update=given), "low")
         return tests
 
@@ -196,7 +207,8 @@ class _Builder:
     ) -> PlannedStage:
         key = key_of(spec)
         if key not in self._plan.stages:
-            parents = tuple(k for k in (spec.parent, spec.teacher) if k in self._plan.stages)
+            both = dict.fromkeys((spec.parent, spec.teacher))
+            parents = tuple(k for k in both if k is not None and k in self._plan.stages)
             self._plan.stages[key] = PlannedStage(
                 key, f"{name}-s{seed}", spec, (), image_passes(spec), parents
             )
@@ -216,7 +228,8 @@ class _Builder:
     ) -> StageSpec:
         recipe = self._recipe
         fresh = first or recipe.train.later_head == "fresh"
-        mixing = "paired" if teacher else recipe.train.mixing if len(draft.views) > 1 else "single"
+        seeds = seeds_of(recipe, seed)
+        resolution_px = resolution_of(data, draft)
         return StageSpec(
             views=tuple(
                 view_spec(
@@ -224,23 +237,25 @@ class _Builder:
                     facts.data_key,
                     form,
                     "train",
-                    draft.resolution_px,
+                    resolution_px,
                     self._experiment.superres,
                 )
                 for form in draft.views
             ),
-            mixing=draft.mixing or mixing,
-            subset=subset_of(recipe, draft, seed),
+            mixing=mixing_of(recipe, draft),
+            subset=subset_of(recipe, draft, seeds.subset),
             n_classes=facts.n_classes,
             model=model_of(recipe.model),
             head="fresh" if fresh else "kept",
             objective=objective_of(recipe, draft),
-            augment=draft.augment or augment_of(recipe, data),
+            augment=augment_of(recipe, data, draft),
             training=training_of(recipe, draft, facts.n_train, fresh=fresh),
-            seed=seed,
+            seed=seeds.initialisation,
             parent=parent,
             teacher=teacher,
             recipe_version=RECIPE_VERSION,
+            order_seed=seeds.order,
+            replay_share=recipe.train.replay_share if draft.mixing == "replay" else 0.0,
         )
 
 

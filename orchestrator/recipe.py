@@ -8,11 +8,13 @@ from trainables.spec import (
     DataSpec,
     Kernel,
     ModelSpec,
-    ObjectiveSpec,
     Spec,
     StageDraft,
     TrainingSpec,
 )
+
+#: What a seed draws: all of it, or one alone while the others stay as seed 0 draws them.
+Vary = Literal["all", "subset", "initialisation", "order"]
 
 
 class LaterSpec(Spec):
@@ -27,6 +29,7 @@ class TrainRecipe(TrainingSpec):
     """Training of every stage, and what later stages change.
 
     `budget: steps` gives every stage the updates that `epochs` passes over all photos make (A5).
+    `replay_share` is the share of high photos in the low stage of `replay_hl`.
     `precision: auto` is settled by the machine before anything is planned (`cluster.settled`).
     """
 
@@ -34,6 +37,7 @@ class TrainRecipe(TrainingSpec):
 
     budget: Literal["epochs", "steps"] = "epochs"
     mixing: Literal["union", "balanced", "coin_flip"] = "union"
+    replay_share: float = Field(default=0.25, ge=0.0, le=1.0)
     later_head: Literal["kept", "fresh"] = "kept"
     later: LaterSpec = LaterSpec()
 
@@ -53,24 +57,44 @@ class AugmentRecipe(Spec):
     shift_px: int = Field(default=0, ge=0)
 
 
+class ObjectiveRecipe(Spec):
+    """The numbers of the losses; which loss a stage has is its strategy's to say."""
+
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    temperature: float = Field(default=10.0, gt=0.0)
+    teacher_weight: float = Field(default=1.0, ge=0.0)
+    teacher_share: float = Field(default=0.5, ge=0.0, le=1.0)
+
+
 class SequenceStage(Spec):
     """A stage of a strategy that a recipe spells out: views, and whose images it takes."""
 
     views: tuple[Literal["high", "low"], ...] = Field(min_length=1, max_length=2)
     images: Literal["high", "low"]
     resolution_px: int | None = Field(default=None, ge=2)
+    random_resolution: bool = False
+    frozen_share: float = Field(default=0.0, ge=0.0, le=1.0)
+    mixing: Literal["union", "balanced", "coin_flip", "replay"] | None = None
+
+    @model_validator(mode="after")
+    def _two_to_mix(self) -> "SequenceStage":
+        if self.mixing is not None and len(self.views) == 1:
+            raise ValueError(f"mixing ({self.mixing}) needs two views; there is {self.views[0]}")
+        return self
 
 
 class CellsRecipe(Spec):
     """Which cells: Table 2's grid, or strategies at full data.
 
-    Levels are eighths of the training images, or multiples of `step` images.
+    Levels are eighths of the training images, or multiples of `step` images. `resolutions_px`
+    repeats every cell at each of these low resolutions; empty, it is `data.resolution_px`.
     """
 
     high: tuple[int, ...] = ()
     low: tuple[int, ...] = ()
     mixed: tuple[int, ...] = ()
     strategies: tuple[str, ...] = ()
+    resolutions_px: tuple[int, ...] = ()
     step: Literal["auto"] | int = "auto"
     top_level: int = Field(default=8, ge=1)
 
@@ -106,15 +130,21 @@ class VariantRecipe(Spec):
     model: ModelSpec | None = None
     train: TrainRecipe | None = None
     augment: AugmentRecipe | None = None
+    objective: ObjectiveRecipe | None = None
+    vary: Vary | None = None
     canvas_px: int | None = Field(default=None, ge=8)
 
 
 class LowTest(Spec):
-    """Test photos made low in another way than `data` says; None takes its."""
+    """Test photos made low in another way than `data` says; None takes its.
+
+    `strategies` are those that are tested on them; empty, all are.
+    """
 
     resolution_px: int | None = Field(default=None, ge=2)
     kernel: Kernel | None = None
     antialias: bool | None = None
+    strategies: tuple[str, ...] = ()
 
 
 class Recipe(Spec):
@@ -127,7 +157,7 @@ class Recipe(Spec):
     auxiliary: DataSpec | None = None
     model: ModelSpec = ModelSpec()
     augment: AugmentRecipe = AugmentRecipe()
-    objective: ObjectiveSpec = ObjectiveSpec()
+    objective: ObjectiveRecipe = ObjectiveRecipe()
     train: TrainRecipe = TrainRecipe()
     subset: SubsetRecipe = SubsetRecipe()
     superres: SuperresRecipe = SuperresRecipe()
@@ -136,10 +166,12 @@ class Recipe(Spec):
     variants: dict[str, VariantRecipe] = {}
     tests: dict[str, LowTest] = {}
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    vary: Vary = "all"
 
     @model_validator(mode="after")
     def _resolutions(self) -> "Recipe":
-        low_px, canvas_px = self.data.resolution_px, self.data.canvas_px
+        canvas_px = self.data.canvas_px
+        low_px = max(self.data.resolution_px, *self.cells.resolutions_px, 0)
         if low_px > canvas_px:
             raise ValueError(
                 f"data.resolution_px ({low_px}) is above data.canvas_px ({canvas_px}): low-res "
@@ -176,11 +208,19 @@ class Recipe(Spec):
         variant = self.variants.get(strategy)
         if variant is None:
             return self
-        given = {name: getattr(variant, name) for name in ("model", "train", "augment")}
+        names = ("model", "train", "augment", "objective", "vary")
+        given = {name: getattr(variant, name) for name in names}
         changes = {name: value for name, value in given.items() if value is not None}
         if variant.canvas_px is not None:
             changes["data"] = self.data.model_copy(update={"canvas_px": variant.canvas_px})
         return self.model_copy(update=changes)
+
+    def at(self, resolution_px: int | None) -> "Recipe":
+        """The recipe for cells of a low resolution; None leaves it as it is."""
+        if resolution_px is None:
+            return self
+        data = self.data.model_copy(update={"resolution_px": resolution_px})
+        return self.model_copy(update={"data": data})
 
 
 def sequence_drafts(
@@ -189,11 +229,7 @@ def sequence_drafts(
     """The general form of a strategy: any list of stages; those without images are left out."""
     counts = {"high": n_high, "low": n_low}
     return tuple(
-        StageDraft(
-            views=stage.views,
-            n_images=counts[stage.images],
-            resolution_px=stage.resolution_px,
-        )
+        StageDraft(n_images=counts[stage.images], **stage.model_dump(exclude={"images"}))
         for stage in stages
         if counts[stage.images]
     )

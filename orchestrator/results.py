@@ -65,19 +65,19 @@ def cell_rows(
     """The truth about every cell: from the store where it is done, else its status."""
     rows = []
     for name, (cell, key) in plan.cells.items():
-        recipe = experiment.recipe.of(cell.strategy)
+        recipe = experiment.recipe.of(cell.strategy).at(cell.resolution_px)
         row = {
             "cell": name,
             "table": recipe.table,
             "dataset": recipe.data.dataset,
             "model": recipe.model.name,
-            "resolution_px": recipe.data.resolution_px,
             "canvas_px": recipe.data.canvas_px,
             "status": statuses.get(key, "missing"),
             "stage_key": key,
             "n_test": experiment.facts.n_evaluate,
             "n_classes": experiment.facts.n_classes,
         } | cell.model_dump()
+        row["resolution_px"] = recipe.data.resolution_px
         rows.append(row | outcome(plan.stages[key], plan.tests[name], store))
     return rows
 

@@ -1,12 +1,13 @@
 """The fields of a stage that follow from its recipe and draft. Pure."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.recipe import Recipe
 from trainables.errors import ConfigError
 from trainables.spec import (
     AugmentSpec,
     DataSpec,
+    Mixing,
     ModelSpec,
     ObjectiveSpec,
     StageDraft,
@@ -14,30 +15,70 @@ from trainables.spec import (
     TrainingSpec,
 )
 
+#: Numbers of an objective that its kind uses; the others would change a stage's key only.
+USED = {
+    "cross_entropy": {"label_smoothing"},
+    "distill": {"label_smoothing", "temperature", "teacher_weight"},
+    "interpolate": {"teacher_share"},
+}
 
-def augment_of(recipe: Recipe, data: DataSpec) -> AugmentSpec:
-    """The recipe's augmentation, with the crop of its data."""
+
+class Seeds(NamedTuple):
+    """What a cell's seed draws: the photos, the first weights, the order (None: by the key)."""
+
+    subset: int
+    initialisation: int
+    order: int | None
+
+
+def seeds_of(recipe: Recipe, seed: int) -> Seeds:
+    """Of a cell; where the recipe varies one of the three alone, the others are of seed 0."""
+    if recipe.vary == "all":
+        return Seeds(seed, seed, None)
+    return Seeds(0, 0, 0)._replace(**{recipe.vary: seed})
+
+
+def augment_of(recipe: Recipe, data: DataSpec, draft: StageDraft) -> AugmentSpec:
+    """The recipe's augmentation, with the crop of its data and the strategy's random resolution."""
     chosen = recipe.augment
+    range_px = chosen.random_resolution_px
+    if draft.random_resolution and range_px is None:
+        range_px = (data.resolution_px, data.canvas_px)
     return AugmentSpec(
         mirror=chosen.mirror,
         crop_px=data.crop_px,
-        random_resolution_px=chosen.random_resolution_px,
+        random_resolution_px=range_px,
         shift_px=chosen.shift_px,
     )
 
 
 def objective_of(recipe: Recipe, draft: StageDraft) -> ObjectiveSpec:
-    """The draft's or the recipe's loss.
+    """The strategy's loss with the recipe's numbers.
 
     Raises:
-        ConfigError: when it distils without a teacher, or has a teacher that it does not use.
+        ConfigError: when it needs a teacher and has none, or has one that it does not use.
     """
-    objective = draft.objective or recipe.objective
-    if (objective.kind == "distill") != (draft.teacher is not None):
+    if (draft.objective == "cross_entropy") != (draft.teacher is None):
         raise ConfigError(
-            "objective.kind: distill goes with a stage that has a teacher, and only with one"
+            "the objectives distill and interpolate go with a stage that has a teacher, and only "
+            "with one"
         )
-    return objective
+    numbers = recipe.objective.model_dump(include=USED[draft.objective])
+    return ObjectiveSpec(kind=draft.objective, **numbers)
+
+
+def mixing_of(recipe: Recipe, draft: StageDraft) -> Mixing:
+    """How a stage trains on several views together; a teacher and its pupil see the same photo."""
+    if draft.mixing is not None or len(draft.views) == 1:
+        return draft.mixing or "single"
+    return "paired" if draft.objective == "distill" else recipe.train.mixing
+
+
+def resolution_of(data: DataSpec, draft: StageDraft) -> int | None:
+    """A low stage's own resolution in pixels; None is the recipe's."""
+    if draft.resolution_times is None:
+        return draft.resolution_px
+    return min(data.canvas_px, round(draft.resolution_times * data.resolution_px))
 
 
 def model_of(model: ModelSpec) -> ModelSpec:
@@ -56,13 +97,14 @@ def model_of(model: ModelSpec) -> ModelSpec:
 def subset_of(recipe: Recipe, draft: StageDraft, seed: int) -> SubsetSpec:
     """The photos of a stage, by the recipe's rule and its relation of high and low (A1 to A3)."""
     relation = recipe.subset.relation
-    low = "high" not in draft.views
+    low = draft.views[0] != "high"
     return SubsetSpec(
         seed=seed,
         n_images=draft.n_images,
         rule=recipe.subset.rule,
         stream=("low" if low else "high") if relation == "independent" else "shared",
         side="back" if relation == "disjoint" and low else "front",
+        labels=draft.labels,
     )
 
 
@@ -77,7 +119,10 @@ def training_of(recipe: Recipe, draft: StageDraft, n_train: int, *, fresh: bool)
         values["head_lr_multiplier"] = later.head_lr_multiplier
     if train.precision == "auto":  # no machine was asked
         values["precision"] = TrainingSpec().precision
-    images = n_train if train.budget == "steps" else draft.updates_of
+    values["frozen_share"] = draft.frozen_share or train.frozen_share
+    # As many updates as its own photos make is no budget of its own: such stages are shared.
+    own = len(draft.views) == 1 and draft.updates_of == draft.n_images
+    images = n_train if train.budget == "steps" else None if own else draft.updates_of
     if train.steps is None and images is not None:
         values["steps"] = (values["epochs"] or 1) * -(-images // train.batch_size)
     if values["steps"] is not None:

@@ -105,7 +105,7 @@ def find_trained_cell(name: str, cell: str, flags: Sequence[str]) -> TrainedCell
     index = experiment.index
     return TrainedCell(
         cell,
-        recipe.of(planned.strategy),
+        recipe.of(planned.strategy).at(planned.resolution_px),
         entry,
         plan.tests[cell],
         _accuracies(entry, plan.tests[cell], store),

@@ -92,6 +92,8 @@ def _order(
         pairs = np.stack([generator.permutation(n), generator.permutation(n)], axis=1)
         return np.tile([0, 1], n), rows[pairs.reshape(-1)]
     order = rows[generator.permutation(n)]
+    if spec.mixing == "replay":
+        return (generator.random(n) >= spec.replay_share).astype(np.int64), order
     flips = generator.integers(0, 2, n) if spec.mixing == "coin_flip" else np.zeros(n, np.int64)
     return flips, order
 

@@ -15,6 +15,8 @@ def images_per_epoch(spec: StageSpec) -> int:
 
 def budget_of(spec: StageSpec) -> tuple[int, int]:
     """Epochs and steps of a stage: one is given, the other follows (A5)."""
+    if spec.objective.kind == "interpolate":
+        return 0, 0
     per_epoch = batches_per_epoch(spec)
     if spec.training.steps is not None:
         return -(-spec.training.steps // per_epoch), spec.training.steps
@@ -25,6 +27,6 @@ def budget_of(spec: StageSpec) -> tuple[int, int]:
 def image_passes(spec: StageSpec) -> int:
     """Photos that pass through the network in a stage's training, the unit of cost."""
     epochs, steps = budget_of(spec)
-    if spec.training.steps is None:
+    if spec.training.steps is None or not steps:
         return epochs * images_per_epoch(spec)
     return round(steps / batches_per_epoch(spec) * images_per_epoch(spec))

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 Form = Literal["high", "low", "sr"]
 Split = Literal["train", "test", "validation"]
 Kernel = Literal["bicubic", "bilinear", "area", "nearest"]
-Mixing = Literal["single", "union", "balanced", "coin_flip", "paired"]
+Mixing = Literal["single", "union", "balanced", "coin_flip", "paired", "replay"]
+Objective = Literal["cross_entropy", "distill", "interpolate"]
+Labels = Literal["true", "shuffled"]
 
 
 class Spec(BaseModel):
@@ -98,13 +100,17 @@ class SubsetSpec(Spec):
 
     `stream` separates the permutations of high and low where they shall be independent; `side` is
     the end of the permutation that the images come from (`back` makes low disjoint from high).
+    `labels: shuffled` deals the training labels out at random: what is learned is worth nothing.
     """
+
+    ADDED_LATER = frozenset({"labels"})
 
     seed: int
     n_images: int = Field(ge=1)
     rule: Literal["nested", "stratified", "independent"] = "nested"
     stream: Literal["shared", "high", "low"] = "shared"
     side: Literal["front", "back"] = "front"
+    labels: Labels = "true"
 
 
 class LrcnnSpec(Spec):
@@ -151,19 +157,30 @@ class AugmentSpec(Spec):
 
 
 class ObjectiveSpec(Spec):
-    """The loss: cross-entropy, or with a teacher's soft targets beside it (distillation)."""
+    """The loss: cross-entropy, or with a teacher's soft targets beside it (distillation).
 
-    kind: Literal["cross_entropy", "distill"] = "cross_entropy"
+    `interpolate` trains nothing: the weights are `teacher_share` of the teacher's and the rest of
+    the parent's (WiSE-FT).
+    """
+
+    ADDED_LATER = frozenset({"teacher_share"})
+
+    kind: Objective = "cross_entropy"
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     temperature: float = Field(default=10.0, gt=0.0)
     teacher_weight: float = Field(default=1.0, ge=0.0)
+    teacher_share: float = Field(default=0.5, ge=0.0, le=1.0)
 
 
 class TrainingSpec(Spec):
     """Budget and optimiser of one stage (section 3; A5, A8, A17). Exactly one of epochs, steps.
 
     `milestones` are fractions of the budget at which `step` multiplies the rate by `gamma`.
+    `frozen_share` of the layers, from the input, keep the weights that they start with; at 1 only
+    the head is trained.
     """
+
+    ADDED_LATER: ClassVar[frozenset[str]] = frozenset({"frozen_share"})
 
     epochs: int | None = Field(default=60, ge=1)
     steps: int | None = Field(default=None, ge=1)
@@ -180,13 +197,19 @@ class TrainingSpec(Spec):
     gamma: float = Field(default=0.1, gt=0.0, le=1.0)
     warmup: float = Field(default=0.25, ge=0.0, lt=1.0)
     precision: Literal["bfloat16", "float32"] = "bfloat16"
+    frozen_share: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
 class StageSpec(Spec):
     """One training run from a parent's weights: everything that decides its numbers.
 
     `parent` and `teacher` are keys: of a stage, or of imported weights; None is random weights.
+    `seed` draws the first weights. Order and dropout follow from the stage's key, or where
+    `order_seed` is given from that alone. `replay_share` is the share of high photos in a pass of
+    mixing `replay`.
     """
+
+    ADDED_LATER = frozenset({"order_seed", "replay_share"})
 
     views: tuple[ViewSpec, ...]
     mixing: Mixing
@@ -201,10 +224,15 @@ class StageSpec(Spec):
     parent: str | None
     teacher: str | None
     recipe_version: int
+    order_seed: int | None = None
+    replay_share: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
 class Cell(Spec):
-    """One number of a table. `n_high`, `n_low` are images; the levels name them in eighths."""
+    """One number of a table. `n_high`, `n_low` are images; the levels name them in eighths.
+
+    `resolution_px` is of cells that a recipe asks for at several low resolutions.
+    """
 
     strategy: str
     n_high: int = Field(ge=0)
@@ -212,20 +240,24 @@ class Cell(Spec):
     high_level: int = Field(ge=0)
     low_level: int = Field(ge=0)
     seed: int = Field(ge=0)
+    resolution_px: int | None = None
 
     @property
     def name(self) -> str:
-        """`staged_hl/h3-l5/s0`: what commands, MLflow and tables call it."""
-        return f"{self.strategy}/h{self.high_level}-l{self.low_level}/s{self.seed}"
+        """`staged_hl/h3-l5/s0`, or `staged_hl/h8-l8-25px/s0`: for commands, MLflow and tables."""
+        at = "" if self.resolution_px is None else f"-{self.resolution_px}px"
+        return f"{self.strategy}/h{self.high_level}-l{self.low_level}{at}/s{self.seed}"
 
 
 class StageDraft(Spec):
     """What a strategy says of one stage; the plan adds data, model, training and parent.
 
     `views` are trained on together as `mixing` says. `updates_of` asks for as many updates as a
-    stage of that many images makes. `teacher` is the position of an earlier stage in the strategy.
-    `low_test` of the last stage says how low-res test photos reach the network: enlarged by the
-    bicubic kernel (`low`) or super-resolved (`sr`). Fields left None come from the recipe.
+    stage of that many images makes. `teacher` is the position of an earlier stage in the strategy,
+    and what `objective` needs of numbers comes from the recipe. `resolution_times` is a multiple of
+    the recipe's low resolution, the canvas at most. `random_resolution` gives each batch one
+    between the low resolution and the canvas. `low_test` of the last stage says how low-res test
+    photos reach the network: enlarged by the bicubic kernel (`low`) or super-resolved (`sr`).
     """
 
     views: tuple[Form, ...]
@@ -233,7 +265,10 @@ class StageDraft(Spec):
     mixing: Mixing | None = None
     updates_of: int | None = None
     teacher: int | None = None
-    objective: ObjectiveSpec | None = None
-    augment: AugmentSpec | None = None
+    objective: Objective = "cross_entropy"
     resolution_px: int | None = None
+    resolution_times: float | None = Field(default=None, ge=1.0)
+    random_resolution: bool = False
+    frozen_share: float = Field(default=0.0, ge=0.0, le=1.0)
+    labels: Labels = "true"
     low_test: Literal["low", "sr"] = "low"

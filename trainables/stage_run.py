@@ -35,8 +35,9 @@ from trainables.stage_files import (
     write_tensors,
 )
 from trainables.store import Entry, Store, read_entry
-from trainables.subset import subset_rows
-from trainables.train import Epoch, diverged, make_optimizer, train_stage
+from trainables.subset import subset_rows, training_labels
+from trainables.teacher import frozen, interpolate, read_teacher
+from trainables.train import Epoch, chance_of, diverged, make_optimizer, train_stage
 from trainables.views import names_of_tests, open_view, view_name
 
 #: Epochs shorter than this share a progress checkpoint, so that saving never dominates training.
@@ -120,9 +121,14 @@ class StageRun:
         load(self._network, tensors)
 
     def _begin(self, progress: Entry | None) -> None:
-        spec = self.job.spec
+        spec, teacher = self.job.spec, self._teacher()
+        if teacher is not None and spec.objective.kind == "interpolate":
+            interpolate(self._network, teacher, spec.objective.teacher_share)
+            return
         sources = [source_of(self.job, view) for view in spec.views]
         rows = subset_rows(spec.subset, sources[0].view.labels_N)
+        labels_N = torch.from_numpy(training_labels(spec.subset, sources[0].view.labels_N))
+        sources[0] = dataclasses.replace(sources[0], labels_N=labels_N.to(self._device))
         self._optimizer = make_optimizer(self._network, spec)
         if progress is not None:
             set_momentum(self._network.module, self._optimizer, progress.path(MOMENTUM))
@@ -130,21 +136,17 @@ class StageRun:
             self._network,
             self._optimizer,
             spec,
-            lambda epoch: epoch_batches(spec, sources, rows, seed_of(self.job.key, epoch)),
+            lambda epoch: epoch_batches(spec, sources, rows, seed_of(chance_of(spec), epoch)),
             start=(len(self.epochs), self.epochs[-1]["step"] if self.epochs else 0),
-            teacher=self._teacher(),
+            teacher=None if teacher is None else frozen(teacher, self._device),
             should_stop=self._should_stop,
         )
 
-    def _teacher(self) -> torch.nn.Module | None:
+    def _teacher(self) -> Network | None:
         if self.job.teacher_folder is None:
             return None
-        entry = read_entry(Path(self.job.teacher_folder))
-        if entry is None or entry.key != self.job.spec.teacher:
-            raise ConfigError(f"{self.job.teacher_folder} does not hold the teacher")
-        teacher = self._fresh_network()
-        load_all(teacher, load_file(entry.path(WEIGHTS)))
-        return teacher.module.to(self._device).to(memory_format=torch.channels_last).eval()
+        folder = Path(self.job.teacher_folder)
+        return read_teacher(self._fresh_network(), folder, self.job.spec)
 
     def _should_stop(self) -> bool:
         fault_point("batch")

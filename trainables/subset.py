@@ -33,6 +33,13 @@ def subset_rows(spec: SubsetSpec, labels_N: NDArray[np.int64]) -> NDArray[np.int
     return order[: spec.n_images] if spec.side == "front" else order[::-1][: spec.n_images]
 
 
+def training_labels(spec: SubsetSpec, labels_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The labels that a stage is trained on: the true ones, or these dealt out by the seed."""
+    if spec.labels == "true":
+        return labels_N
+    return np.random.default_rng(seed_of("labels", spec.seed)).permutation(labels_N)
+
+
 def _interleave_classes(
     order_N: NDArray[np.int64], labels_N: NDArray[np.int64]
 ) -> NDArray[np.int64]:

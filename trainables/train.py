@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from trainables.budget import batches_per_epoch, budget_of
 from trainables.fingerprint import key_of, seed_of
+from trainables.freezing import set_training
 from trainables.models import Network
 from trainables.models.normalise import normalise
 from trainables.spec import ObjectiveSpec, StageSpec, TrainingSpec
@@ -109,10 +110,10 @@ def train_stage(
         should_stop: asked at every batch; True drops the running epoch.
     """
     n_epochs, n_steps = budget_of(spec)
-    key, step = key_of(spec), start[1]
+    chance, step = chance_of(spec), start[1]
     for epoch in range(start[0], n_epochs):
-        torch.manual_seed(seed_of(key, epoch, "dropout"))
-        network.module.train()
+        torch.manual_seed(seed_of(chance, epoch, "dropout"))
+        set_training(network, spec.training.frozen_share)
         began, seen, lr = time.perf_counter(), 0, 0.0
         totals = torch.zeros(2, device=next(network.module.parameters()).device)
         for images, labels_B in batches_of(epoch):
@@ -133,6 +134,13 @@ def train_stage(
         loss_sum, hit_sum = totals.tolist()
         seconds = time.perf_counter() - began
         yield Epoch(epoch + 1, step, loss_sum / seen, hit_sum / seen, lr, seen, seconds)
+
+
+def chance_of(spec: StageSpec) -> str:
+    """What a stage's order and dropout follow from: its key, or a seed that others may share."""
+    if spec.order_seed is None:
+        return key_of(spec)
+    return key_of(["order", spec.order_seed, [view.form for view in spec.views]])
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, training: TrainingSpec, progress: float) -> float:

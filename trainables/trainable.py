@@ -28,7 +28,7 @@ class StageTrainable(tune.Trainable):
         On a machine whose cores all train, a driver of equal priority answers late, and the slots
         wait for it.
         """
-        os.nice(NICENESS - os.nice(0))
+        os.nice(max(0, NICENESS - os.nice(0)))
         torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         self.reset_config(config)
 

@@ -6,6 +6,7 @@ from analysis import paper
 from orchestrator.experiment import load_experiment
 from orchestrator.plan import make_plan
 from orchestrator.recipe_files import load_recipe
+from trainables.budget import budget_of
 from trainables.spec import SuperresSpec
 from trainables.strategies import STRATEGIES
 
@@ -162,3 +163,98 @@ def test_the_shipped_tables_plan_every_row_of_the_paper_that_can_be_run(tmp_path
     }
     rows = {row.strategy for row in paper.rows(recipe.table)}
     assert planned == rows - {None}, "None is BB-3D-G, which is quoted"
+
+
+def stage_of(plan, strategy, levels="h8-l8"):
+    return plan.stages[last(plan, f"{strategy}/{levels}/s0")].spec
+
+
+def test_rivals_and_controls_share_the_stages_that_are_the_same_computation(experiment):
+    rows = [name for name in STRATEGIES if not name.endswith("_sr") and name != "sr_low"]
+    plan = plan_of(experiment(cells={"strategies": rows}))
+    parents = {name: stage_of(plan, name).parent for name in ("staged_hl", "distilled_hl")}
+    assert set(parents.values()) == {last(plan, "high/h8-l0/s0")}
+    assert stage_of(plan, "low_low").parent == last(plan, "low/h0-l8/s0"), "equal updates: one"
+    assert stage_of(plan, "interpolated_hl").parent == last(plan, "staged_hl/h8-l8/s0")
+    assert stage_of(plan, "mixed_low").parent == last(plan, "mixed_matched/h8-l8/s0")
+
+
+def test_an_interpolation_costs_no_images_and_depends_on_both_its_networks(experiment):
+    plan = plan_of(experiment(cells={"strategies": ["staged_hl", "interpolated_hl"]}))
+    stage = plan.stages[last(plan, "interpolated_hl/h8-l8/s0")]
+    assert stage.images == 0
+    assert stage.parents == (last(plan, "staged_hl/h8-l8/s0"), stage.spec.teacher)
+
+
+def test_a_teacher_that_is_the_parent_too_is_one_parent(experiment):
+    plan = plan_of(experiment(cells={"strategies": ["distilled_hl"]}))
+    stage = plan.stages[last(plan, "distilled_hl/h8-l8/s0")]
+    assert stage.parents == (stage.spec.parent,)
+    assert (stage.spec.mixing, stage.spec.objective.kind) == ("paired", "distill")
+
+
+def test_numbers_of_a_loss_are_part_of_the_stages_that_use_them_only(experiment):
+    cells = {"strategies": ["staged_hl", "distilled_hl"]}
+    plain = set(plan_of(experiment(cells=cells)).stages)
+    weighed = set(plan_of(experiment(cells=cells, objective={"teacher_weight": 5.0})).stages)
+    assert len(plain - weighed) == 1
+
+
+def test_matched_controls_make_the_updates_that_their_names_promise(experiment):
+    rows = ["low", "mixed", "mixed_matched", "low_long"]
+    train = {"epochs": 3, "batch_size": 100}
+    plan = plan_of(experiment(train=train, cells={"strategies": rows}, n_train=800))
+    steps = {name: budget_of(plan.stages[last(plan, cell)].spec)[1] for name, cell in zip(
+        rows, plan.cells, strict=True)}  # fmt: skip
+    assert steps == {"low": 24, "mixed": 48, "mixed_matched": 24, "low_long": 48}
+
+
+def test_random_resolution_reaches_from_low_to_the_canvas_and_a_curriculum_halves(experiment):
+    plan = plan_of(experiment(cells={"strategies": ["random_resolution", "curriculum"]}))
+    spec = stage_of(plan, "random_resolution")
+    assert (spec.augment.random_resolution_px, spec.views[0].form) == ((50, 227), "high")
+    between = plan.stages[stage_of(plan, "curriculum").parent].spec
+    assert between.views[0].resolution_px == 100
+
+
+def test_cells_at_several_resolutions_share_what_does_not_depend_on_them(experiment):
+    cells = {"strategies": ["high", "low", "staged_hl"], "resolutions_px": [25, 50]}
+    plan = plan_of(experiment(cells=cells))
+    rows = ("high/h8-l0", "low/h0-l8", "staged_hl/h8-l8")
+    assert list(plan.cells) == [f"{row}-{px}px/s0" for px in (25, 50) for row in rows]
+    assert len(plan.stages) == 1 + 2 * 2
+    assert last(plan, "high/h8-l0-25px/s0") == last(plan, "high/h8-l0-50px/s0")
+    assert plan.tests["high/h8-l0-25px/s0"]["low"].resolution_px == 25
+    alone = plan_of(experiment(cells={"strategies": ["low"]}))
+    assert last(alone, "low/h0-l8/s0") == last(plan, "low/h0-l8-50px/s0"), "no identity of its own"
+
+
+def test_a_seed_can_draw_one_thing_alone(experiment):
+    row = {"strategy": "low"}
+    made = experiment(
+        seeds=[0, 1],
+        cells={"strategies": ["low", "subset", "first_weights", "order"]},
+        variants={
+            "subset": row | {"vary": "subset"},
+            "first_weights": row | {"vary": "initialisation"},
+            "order": row | {"vary": "order"},
+        },
+    )
+    parts = {name: replace(made, recipe=made.recipe.of(name)) for name in made.recipe.variants}
+    plan = plan_of(replace(made, variants=parts))
+    drawn = {
+        cell: (spec.subset.seed, spec.seed, spec.order_seed)
+        for cell, (_, key) in plan.cells.items()
+        for spec in [plan.stages[key].spec]
+    }
+    assert [drawn[f"{name}/h0-l8/s1"] for name in ("low", *parts)] == [
+        (1, 1, None), (1, 0, 0), (0, 1, 0), (0, 0, 1)]  # fmt: skip
+    same = {last(plan, f"{name}/h0-l8/s0") for name in parts}
+    assert len(same) == 1, "seed 0 is one stage, whatever is varied"
+
+
+def test_named_tests_can_be_of_some_strategies_only(experiment):
+    tests = {"coarse": {"resolution_px": 25, "strategies": ["low"]}}
+    plan = plan_of(experiment(tests=tests, cells={"strategies": ["high", "low"]}))
+    assert list(plan.tests["high/h8-l0/s0"]) == ["high", "low"]
+    assert list(plan.tests["low/h0-l8/s0"]) == ["high", "low", "coarse"]

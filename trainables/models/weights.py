@@ -165,6 +165,24 @@ def load_all(network: Network, tensors: Mapping[str, Tensor]) -> None:
     _copy(network.module.state_dict(), tensors)
 
 
+def interpolated(
+    first: Mapping[str, Tensor], second: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """Weights on the line between two networks of one kind (WiSE-FT: Wortsman et al., CVPR 2022).
+
+    Args:
+        first: by parameter and buffer name; counts of batches are taken from it.
+        second: of the same names and shapes.
+        share: of the second, 0 to 1.
+    """
+    return {
+        name: torch.lerp(tensor, second[name].to(tensor), share)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in first.items()
+    }
+
+
 def _copy(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
     faults = _faults(wanted, given)
     if faults:
