@@ -33,7 +33,7 @@ body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 72em
 #: What `html_table` expects of the page around it.
 STYLE = """.wide { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95em }
-caption { caption-side: top; text-align: left; padding-bottom: .6em }
+figure { margin: 0 } figcaption { padding-bottom: .6em }
 th, td { padding: .25em .5em; text-align: right; white-space: nowrap }
 th.row_heading, th.blank { text-align: left }
 """
@@ -95,12 +95,15 @@ def html_table(comparison: Comparison, setting: Setting) -> str:
     styles = pd.DataFrame(_styles(comparison), index=rows, columns=columns)
     styler = Styler(cells, uuid=comparison.table, uuid_len=0, cell_ids=False)
     styler.apply(lambda _: styles, axis=None)
-    styler.set_caption(html.escape(caption(comparison, setting)))
     styler.format(escape="html")
     styler.format_index(escape="html", axis=0)
     styler.format_index(escape="html", axis=1)
     lines = "\n".join(f"<p>{html.escape(line)}</p>" for line in notes(comparison, setting))
-    return f'<div class="wide">\n{styler.to_html()}</div>\n{lines}'
+    title = html.escape(caption(comparison, setting))
+    return (
+        f"<figure><figcaption>{title}</figcaption>\n"
+        f'<div class="wide">\n{styler.to_html()}</div></figure>\n{lines}'
+    )
 
 
 def markdown_table(comparison: Comparison, setting: Setting) -> str:
