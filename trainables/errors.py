@@ -3,6 +3,8 @@
 import traceback
 from pathlib import Path
 
+from trainables.secrets import hide_secrets
+
 
 class ConfigError(Exception):
     """The recipe, a flag or the machine asked for does not fit (exit status 2)."""
@@ -25,4 +27,5 @@ class BusyError(Exception):
 def describe(error: BaseException) -> str:
     """The end of a traceback, in a few lines: where it happened and what it said."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+    where = f"{Path(frame.filename).name}:{frame.lineno}"
+    return hide_secrets(f"{type(error).__name__}: {error} ({where})")
