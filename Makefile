@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test test-faults lint bench clean
+.PHONY: setup demo test test-faults test-chaos lint bench clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,10 @@ test: setup
 
 test-faults: setup
 	@$(BIN)/pytest -m faults
+
+KILLS ?= 100
+test-chaos: setup
+	@PYTHONPATH=. $(BIN)/python tests/chaos/kill_demo.py --kills $(KILLS) --to docs/results/chaos
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -5,12 +5,14 @@ import errno
 import re
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
 from orchestrator.display import program
 from trainables.errors import BusyError, ConfigError, DataError
+from trainables.secrets import hide_secrets
 
 VERBS = {
     "prepare": "prepare RECIPE | SET --from PATH | cub200 --download | forest --images DIR",
@@ -22,6 +24,7 @@ VERBS = {
     "heatmap": "heatmap RECIPE | FOLDER  what networks look at (Figure 3); --cells A B --images N",
     "predict": "predict RECIPE CELL PHOTO...  classes of any photos; --json FILE, --picture FILE",
     "export": "export RECIPE CELL     its network as a pt2 file, or --onnx",
+    "sync": "sync RECIPE            what MLflow lacks of a run, from its record",
     "gc": "gc [--delete]          leftovers that no stage needs",
 }
 
@@ -58,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fault(error: Exception, console: Console) -> int:
     """Say what went wrong, in one sentence where the user can mend it; the exit status."""
     if isinstance(error, ConfigError | DataError | BusyError):
-        console.print(_COMMAND.sub(f"{program()} ", str(error)))
+        console.print(_COMMAND.sub(f"{program()} ", hide_secrets(str(error))))
         return error.exit_status
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         console.print(f"the disk is full: {error}; free some space, then the same command again")
         return 75
-    console.print_exception()
+    console.print(hide_secrets("".join(traceback.format_exception(error))))
     console.print("this is a fault of the program; finished stages are kept")
     return 70
 
@@ -216,6 +219,12 @@ def _export(arguments: Sequence[str], console: Console) -> int:
     return export(arguments, console)
 
 
+def _sync(arguments: Sequence[str], console: Console) -> int:
+    from orchestrator.syncing import sync
+
+    return sync(arguments, console)
+
+
 def _gc(arguments: Sequence[str], console: Console) -> int:
     from orchestrator.leftovers import collect
 
@@ -232,6 +241,7 @@ _VERBS: dict[str, Callable[[Sequence[str], Console], int]] = {
     "heatmap": _heatmap,
     "predict": _predict,
     "export": _export,
+    "sync": _sync,
     "gc": _gc,
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.faults import fault_point
+from trainables.secrets import hide_secrets
 
 Event = dict[str, Any]
 
@@ -20,6 +21,7 @@ class EventLog:
     def __init__(self, file: Path, readers: list[Callable[[Event], None]]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file = file.open("a", encoding="utf-8")
+        self._file.write("" if _ends_whole(file) else "\n")
         self._readers = readers
         self._lock = threading.Lock()
 
@@ -41,6 +43,11 @@ class EventLog:
 
     def __exit__(self, *_error: object) -> None:
         self._file.close()
+
+
+def _ends_whole(file: Path) -> bool:
+    """Whether the last line has its end; a full disk may have cut it."""
+    return file.read_bytes()[-1:] in (b"", b"\n")
 
 
 class Background:
@@ -71,5 +78,5 @@ class Background:
                 job()
             except Exception as error:  # whatever a client or server may raise
                 first = str(error).partition("\n")[0]
-                self.failure = f"{type(error).__name__}: {first[:200]}"
+                self.failure = hide_secrets(f"{type(error).__name__}: {first[:200]}")
             self.seconds += time.perf_counter() - began

@@ -5,10 +5,9 @@ resuming a sweep reopens them.
 """
 
 import math
-import os
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,40 +17,23 @@ from orchestrator.experiment import Experiment
 from orchestrator.plan import Plan, PlannedStage
 from orchestrator.run_tags import (
     MAX_TAG_LENGTH,
+    epochs_before,
     experiment_note,
     source_tags,
+    stage_params,
     stage_run_name,
     stage_tags,
     sweep_id,
 )
+from orchestrator.tracked_client import SQLITE, open_client
 from orchestrator.tracked_model import BestCell, log_best
-from trainables.budget import budget_of
+from orchestrator.tracked_recipe import log_recipe
 from trainables.faults import fault_point
 
 #: Points are sent at most this often per run, and at a stage's end.
 FLUSH_EVERY_S = 2.0
-#: Bounds for a tracking server that does not answer; the defaults block for minutes.
-BOUNDS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-}
-SQLITE = "sqlite:///"
 STATUS = {"done": "FINISHED", "stopped": "KILLED"}
-
-
-def _create_whole(file: Path) -> None:
-    """Create a database aside and move it into place: one killed while it is made stays broken."""
-    from mlflow import MlflowClient
-
-    if file.exists():
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    MlflowClient(f"{SQLITE}{aside}").search_experiments(max_results=1)
-    with suppress(FileExistsError):  # another driver was faster
-        os.link(aside, file)
-    aside.unlink()
+ENDINGS = ("stage_end", "adopted")
 
 
 @dataclass
@@ -59,6 +41,8 @@ class _Child:
     run_id: str
     offset: int
     mirrored: set[int]
+    tested: set[str]
+    nonfinite: set[str]
     points: list[Any]
     params: list[Any]
     sent_at: float
@@ -67,8 +51,13 @@ class _Child:
 class Tracker:
     """Mirrors a run's events into MLflow, on a thread of its own."""
 
-    def __init__(self, experiment: Experiment, plan: Plan, root: Path, uri: str) -> None:
+    def __init__(
+        self, experiment: Experiment, plan: Plan, root: Path, uri: str, *, trains: bool = True
+    ) -> None:
+        """Begin, or reopen, the sweep's run; `trains` is False where a record is only mirrored."""
         self._experiment = experiment
+        self._trains = trains
+        self._attempt = 1
         self._plan = plan
         self._root = root
         self.uri = uri
@@ -106,16 +95,11 @@ class Tracker:
         self._background.drain()
 
     def _open(self) -> None:
-        for name, value in BOUNDS.items():
-            os.environ.setdefault(name, value)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import mlflow.entities
-            from mlflow import MlflowClient
-        if self.uri.startswith(SQLITE):
-            _create_whole(Path(self.uri.removeprefix(SQLITE)))
         self._entities = mlflow.entities
-        self._client = MlflowClient(self.uri)
+        self._client = open_client(self.uri)
         recipe = self._experiment.recipe
         name = f"{recipe.data.dataset}/{recipe.table}"
         found = self._client.get_experiment_by_name(name)
@@ -140,43 +124,47 @@ class Tracker:
         there = self._search(f"tags.kind = 'sweep' and tags.sweep = '{sweep}'")
         if there:
             self._parent_id = there[0].info.run_id
-            self._client.update_run(self._parent_id, status="RUNNING")
-            attempt = int(there[0].data.tags.get("attempt", "1")) + 1
-            self._client.set_tag(self._parent_id, "attempt", str(attempt))
+            self._attempt = self._reopen(there[0])
         else:
             tags = {"kind": "sweep", "sweep": sweep, "attempt": "1"} | source_tags()
             run = self._client.create_run(
                 self._experiment_id, run_name=self._experiment.recipe.name, tags=tags
             )
             self._parent_id = run.info.run_id
-            self._log_recipe()
+            log_recipe(self._client, self._parent_id, self._experiment)
         self._known = {
             run.data.tags["stage_key"]: run
             for run in self._search(f"tags.mlflow.parentRunId = '{self._parent_id}'")
         }
 
-    def _log_recipe(self) -> None:
-        recipe, facts = self._experiment.recipe, self._experiment.facts
-        dumped = recipe.model_dump(mode="json")
-        params = {
-            f"{group}.{name}": str(value)[:MAX_TAG_LENGTH]
-            for group in ("data", "model", "train", "cells", "subset")
-            for name, value in dumped[group].items()
-        }
-        self._client.log_batch(
-            self._parent_id,
-            params=[self._entities.Param(k, v) for k, v in params.items() if k != "data.root"],
-        )
-        data = self._entities.Dataset(
-            name=recipe.data.dataset,
-            digest=facts.data_key[:12],
-            source_type="local",
-            source=f'{{"dataset": "{recipe.data.dataset}"}}',
-            profile=f'{{"train": {facts.n_train}, "evaluated": {facts.n_evaluate}}}',
-        )
-        context = [self._entities.InputTag("mlflow.data.context", "train and test")]
-        inputs = [self._entities.DatasetInput(data, context)]
-        self._client.log_inputs(self._parent_id, datasets=inputs)
+    def _reopen(self, run: Any) -> int:
+        """Show that a run of an earlier command goes on; which attempt it is now."""
+        attempt = int(run.data.tags.get("attempt", "1")) + self._trains
+        if self._trains:
+            self._client.update_run(run.info.run_id, status="RUNNING")
+            self._client.set_tag(run.info.run_id, "attempt", str(attempt))
+        return attempt
+
+    def replay(self, events: Iterable[Event]) -> None:
+        """Mirror a whole record again; what MLflow has of it already stays as it is."""
+        record = list(events)
+        last = {e["key"]: e for e in record if e["event"] in ENDINGS}
+        for event in record:
+            if event["event"] == "epoch" or event is last.get(event.get("key", "")):
+                self._background.submit(lambda event=event: self._mirror_once(event))
+        self._background.submit(lambda: self._end_those_without(set(last)))
+
+    def _mirror_once(self, event: Event) -> None:
+        known = self._known.get(event["key"])
+        status = STATUS.get(event.get("status", ""), "FAILED")
+        if known is None or known.info.status not in (status, "FINISHED"):
+            self._mirror(event)
+
+    def _end_those_without(self, ended: set[str]) -> None:
+        """A stage whose end nobody recorded was killed."""
+        for key in self._children.keys() - ended:
+            self._flush(self._children[key])
+            self._client.set_terminated(self._children[key].run_id, "KILLED")
 
     def _mirror(self, event: Event) -> None:
         if event["event"] == "stage_start":
@@ -195,17 +183,17 @@ class Tracker:
         run = self._known.get(key)
         if run is None:
             run = self._create_child(stage, cache)
-            mirrored, params = set(), self._params(stage)
+            mirrored, tested, params = set(), set(), self._params(stage)
         else:
             history = self._client.get_metric_history(run.info.run_id, "train/loss")
             mirrored = {point.step for point in history}
+            tested = set(run.data.metrics)
             params = [] if run.data.params else self._params(stage)
             if run.info.status != "FINISHED":
-                attempt = int(run.data.tags.get("attempt", "1")) + 1
-                self._client.set_tag(run.info.run_id, "attempt", str(attempt))
-                self._client.update_run(run.info.run_id, status="RUNNING")
-        offset = self._epochs_before(stage)
-        child = _Child(run.info.run_id, offset, mirrored, [], params, time.monotonic())
+                self._reopen(run)
+        offset = epochs_before(self._plan, stage)
+        now = time.monotonic()
+        child = _Child(run.info.run_id, offset, mirrored, tested, set(), [], params, now)
         self._children[key] = child
         return child
 
@@ -215,19 +203,7 @@ class Tracker:
         return self._client.create_run(self._experiment_id, run_name=name, tags=tags)
 
     def _params(self, stage: PlannedStage) -> list[Any]:
-        training = stage.spec.training.model_dump(mode="json")
-        params = {f"training.{name}": value for name, value in training.items()}
-        params["images"] = stage.spec.subset.n_images
-        return [self._entities.Param(name, str(value)) for name, value in params.items()]
-
-    def _epochs_before(self, stage: PlannedStage) -> int:
-        """Step of MLflow counts epochs over all stages of the chain."""
-        before, parent = 0, stage.spec.parent
-        while parent in self._plan.stages:
-            spec = self._plan.stages[parent].spec
-            before += budget_of(spec)[0]
-            parent = spec.parent
-        return before
+        return [self._entities.Param(name, value) for name, value in stage_params(stage).items()]
 
     def _add_epoch(self, child: _Child, record: dict[str, Any]) -> None:
         step = child.offset + record["epoch"]
@@ -241,6 +217,7 @@ class Tracker:
             "time/epoch_s": record["seconds"],
             "data/images_per_s": record["images_seen"] / max(record["seconds"], 1e-9),
         }
+        child.nonfinite |= {name for name, value in values.items() if not math.isfinite(value)}
         child.points += self._metrics(values, step)
         if time.monotonic() - child.sent_at > FLUSH_EVERY_S:
             self._flush(child)
@@ -264,8 +241,11 @@ class Tracker:
             self._add_epoch(child, record)
         last = max(child.mirrored, default=0)
         tested = {f"test/{name}": v for name, v in event.items() if name.startswith("accuracy_")}
-        child.points += self._metrics(tested, last)
+        lacking = {name: v for name, v in tested.items() if name not in child.tested}
+        child.points += self._metrics(lacking, last)
         tags = {"trial_id": str(event.get("trial_id")), "folder": str(event.get("folder"))}
+        if child.nonfinite:
+            tags["nonfinite"] = ", ".join(sorted(child.nonfinite))
         if event.get("reason"):
             tags["reason"] = str(event["reason"])[:MAX_TAG_LENGTH]
         self._flush(child, tags)
@@ -287,10 +267,24 @@ class Tracker:
     def _close(self, status: str, metrics: dict[str, float], note: str, files: list[Path]) -> None:
         for child in self._children.values():
             self._flush(child)
-        points = self._metrics({f"summary/{k}": v for k, v in metrics.items()}, 0)
+        points = self._metrics({f"summary/{k}": v for k, v in metrics.items()}, self._attempt)
         note_tag = self._entities.RunTag("mlflow.note.content", note[:100_000])
         self._client.log_batch(self._parent_id, metrics=points, tags=[note_tag])
+        self._log_files(files)
+        self._client.set_terminated(self._parent_id, STATUS.get(status, "FAILED"))
+
+    def settle(self, files: list[Path], *, done: bool) -> None:
+        """End a replay: the sweep's files and how it stands; wait until all is sent."""
+        self._background.submit(lambda: self._log_files(files))
+        self._background.submit(lambda: self._settle(done=done))
+        self._background.drain()
+
+    def _settle(self, *, done: bool) -> None:
+        status = self._client.get_run(self._parent_id).info.status
+        if done or status == "RUNNING":
+            self._client.set_terminated(self._parent_id, "FINISHED" if done else "KILLED")
+
+    def _log_files(self, files: list[Path]) -> None:
         for file in files:
             folder = file.parent.name if file.parent.name in ("tables", "figures") else None
             self._client.log_artifact(self._parent_id, str(file), folder)
-        self._client.set_terminated(self._parent_id, STATUS.get(status, "FAILED"))

@@ -3,6 +3,8 @@
 import traceback
 from pathlib import Path
 
+from trainables.secrets import hide_secrets
+
 
 class ConfigError(Exception):
     """The recipe, a flag or the machine asked for does not fit (exit status 2)."""
@@ -25,4 +27,10 @@ class BusyError(Exception):
 def describe(error: BaseException) -> str:
     """The end of a traceback, in a few lines: where it happened and what it said."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+    hint = "; lower train.batch_size" if _is_out_of_memory(error) else ""
+    where = f"{Path(frame.filename).name}:{frame.lineno}"
+    return hide_secrets(f"{type(error).__name__}: {error}{hint} ({where})")
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or "out of memory" in str(error)

@@ -4,6 +4,7 @@ A folder counts only with its manifest, which is written last, and moves into pl
 Nothing is ever deleted that cannot be proved to be ours; what is damaged is set aside.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,8 @@ from trainables.faults import fault_point
 
 MANIFEST = "manifest.json"
 KEEP_PROGRESS = 2
+#: How libraries spell ENOSPC that raise something else than OSError.
+FULL = ("No space left", "StorageFull")
 #: Folder times advance in ticks; a change within one may not show.
 CLOCK_TICK_NS = 1_000_000_000
 
@@ -200,6 +203,11 @@ def commit_folder(target: Path, key: str, kind: str, write: Callable[[Path], Non
         fsync(temporary)
         fault_point(f"{kind}.rename")
         return _rename(temporary, target, Entry(target, key, kind, files))
+    except Exception as error:
+        full = _full_disk(error, target.parent, _bytes_in(temporary))
+        if full is None:
+            raise
+        raise full from error
     finally:
         if temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
@@ -228,9 +236,7 @@ def _rename(temporary: Path, target: Path, entry: Entry) -> Entry:
 
 def _seal(path: Path) -> dict[str, Any]:
     fsync(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"sha256": digest, "bytes": path.stat().st_size}
+    return {"sha256": _digest(path), "bytes": path.stat().st_size}
 
 
 def fsync(path: Path) -> None:
@@ -243,10 +249,36 @@ def fsync(path: Path) -> None:
 
 
 def _matches(path: Path, expected: dict[str, Any]) -> bool:
-    try:
-        if path.stat().st_size != expected["bytes"]:
+    """Whether a file has the bytes that were committed; a read that fails is tried once more."""
+    for _ in range(2):
+        try:
+            return path.stat().st_size == expected["bytes"] and _digest(path) == expected["sha256"]
+        except (FileNotFoundError, KeyError):
             return False
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == expected["sha256"]
-    except (OSError, KeyError):
-        return False
+        except OSError:
+            continue
+    return False
+
+
+def _digest(path: Path) -> str:
+    fault_point("read")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir()) if folder.is_dir() else 0
+
+
+def _full_disk(error: Exception, folder: Path, written_bytes: int) -> OSError | None:
+    """What to tell of an error that comes from a full disk; libraries have many names for it."""
+    text = str(error)
+    by_number = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not by_number and not any(mark in text for mark in FULL):
+        return None
+    free_bytes = shutil.disk_usage(folder).free
+    return OSError(
+        errno.ENOSPC,
+        f"disk full: need more than {written_bytes / 1e6:.1f} MB, have {free_bytes / 1e6:.1f} MB "
+        f"at {folder}; free some space and run the same command again",
+    )

@@ -38,17 +38,18 @@ def context() -> ForkServerContext:
 
 
 def start(root: Path, fault: str | None = None, recipe: dict[str, Any] | None = None,
-          flags: tuple[str, ...] = ("--executor", "inline")) -> ForkServerProcess:  # fmt: skip
-    """Begin `f2c run` of a recipe under a root; `fault` is F2C_FAULT."""
+          flags: tuple[str, ...] = ("--executor", "inline"), verb: str = "run",
+          environment: dict[str, str] | None = None) -> ForkServerProcess:  # fmt: skip
+    """Begin `f2c run` (or another verb) of a recipe under a root; `fault` is F2C_FAULT."""
     root.mkdir(parents=True, exist_ok=True)
     recipe = recipe or small()
     file = root / f"{recipe['name']}.yaml"
     file.write_text(yaml.safe_dump(recipe))
-    environment = {"MLFLOW_TRACKING_URI": ""}
+    environment = {"MLFLOW_TRACKING_URI": ""} | (environment or {})
     if fault is not None:
         fired(root).unlink(missing_ok=True)
         environment |= {"F2C_FAULT": fault, "F2C_FAULTS_ON": str(fired(root))}
-    command = ["run", str(file), "--root", str(root), *flags]
+    command = [verb, str(file), "--root", str(root), *flags]
     arguments = (command, environment, str(printed(root, recipe["name"])))
     process = context().Process(target=_main, args=arguments)
     process.start()

@@ -1,10 +1,14 @@
-"""Files of Caffe's, written byte for byte by the rules of protocol buffers."""
+"""Files of Caffe's, written byte for byte by the rules of protocol buffers; a prepared plan."""
 
 import struct
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+
+from orchestrator.plan import Plan
+from tests.trainables.one_stage import plan_of
+from trainables import stage_run
 
 
 class Proto:
@@ -59,3 +63,10 @@ class Proto:
 def proto() -> Proto:
     """A writer of Caffe's files."""
     return Proto()
+
+
+@pytest.fixture
+def stages(tmp_path, small_recipe, monkeypatch) -> Callable[..., Plan]:
+    """Make the plan of the small recipe, changed, with its views prepared."""
+    monkeypatch.setattr(stage_run, "PROGRESS_EVERY_S", 0.0)
+    return lambda **fields: plan_of(tmp_path, small_recipe | fields)

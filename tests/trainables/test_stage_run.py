@@ -1,63 +1,13 @@
 """A stage in one process: restore, advance, commit; bit-identical resume; damage and divergence."""
 
-import hashlib
 import json
 
 import pytest
 import torch
 
-from orchestrator.experiment import load_experiment
-from orchestrator.plan import make_plan
-from orchestrator.recipe import Recipe
+from tests.trainables.one_stage import finish, run_of, sha
 from trainables import stage_run
-from trainables.prepare import prepare
-from trainables.stage_run import StageJob, StageRun
 from trainables.store import Store
-
-
-@pytest.fixture
-def stages(tmp_path, small_recipe, monkeypatch):
-    """The plan of the small recipe with its views prepared, and a maker of runs."""
-    monkeypatch.setattr(stage_run, "PROGRESS_EVERY_S", 0.0)
-
-    def make(**fields):
-        recipe = Recipe.model_validate(small_recipe | fields, strict=False)
-        experiment = load_experiment(recipe, tmp_path, must_exist=True)
-        plan = make_plan([experiment])
-        views = list(plan.views().values())
-        prepare(experiment.index, recipe.data, views, tmp_path / "data", _quiet)
-        return plan
-
-    return make
-
-
-def _quiet(_done, _total):
-    pass
-
-
-def run_of(tmp_path, stage, store="store", **fields):
-    return StageRun(
-        StageJob(
-            key=stage.key,
-            name=stage.name,
-            spec=stage.spec,
-            evaluations=stage.evaluations,
-            store=str(tmp_path / store),
-            data=str(tmp_path / "data"),
-            **fields,
-        )
-    )
-
-
-def finish(run, parent=None):
-    run.restore(parent)
-    while (result := run.advance())["status"] == "running":
-        pass
-    return result, run.commit()
-
-
-def sha(folder):
-    return hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
 
 
 def test_a_finished_stage_is_committed_with_all_its_files(tmp_path, stages):

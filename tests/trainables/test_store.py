@@ -1,12 +1,19 @@
+import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from trainables.errors import DataError
 from trainables.store import Store, read_entry
 
 KEY = "ab" * 32
+REPOSITORY = Path(__file__).parents[2]
 
 
 def write(folder: Path) -> None:
@@ -72,7 +79,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path):
         (folder / "weights.safetensors").write_bytes(b"x")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="disk full"):
         store.commit(KEY, "h3", "stage", full_disk)
     assert list(store.folder.iterdir()) == []
     assert store.find(KEY) is None
@@ -116,3 +123,76 @@ def test_progress_of_another_stage_is_not_taken(tmp_path):
     other = "cd" * 32
     folder.rename(store.progress_folder(other, "h3"))
     assert store.newest_progress(other, "h3") is None
+
+
+def test_f01_a_full_disk_is_told_with_numbers_and_leaves_what_was_there(tmp_path):
+    store, entry = committed(tmp_path)
+
+    def full(folder: Path) -> None:
+        (folder / "weights.safetensors").write_bytes(b"x" * 2_000_000)
+        raise RuntimeError("Error while serializing: Os { code: 28, kind: StorageFull }")
+
+    with pytest.raises(OSError, match=r"disk full: need more than 2\.0 MB, have .* MB at") as error:
+        store.commit("cd" * 32, "h4", "stage", full)
+    assert error.value.errno == errno.ENOSPC
+    assert str(store.folder) in str(error.value)
+    assert entry.damaged() == []
+    assert [p.name for p in store.folder.iterdir()] == [entry.folder.name]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of 2 MB."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_f01_on_a_real_full_disk_the_old_progress_stays_whole(tiny_disk):
+    store = Store(tiny_disk / "store")
+
+    def write_tensors(folder: Path) -> None:
+        save_file({"a": torch.zeros(300_000)}, folder / "weights.safetensors")
+
+    store.save_progress(KEY, "h3", 1, write_tensors)
+    with pytest.raises(OSError, match="disk full: need more than"):
+        store.save_progress(KEY, "h3", 2, write_tensors)
+    assert [p.name for p in store.progress_folder(KEY, "h3").iterdir()] == ["epoch-1"]
+    assert store.newest_progress(KEY, "h3").damaged() == []
+
+
+def test_f12_of_eight_processes_that_commit_one_stage_all_get_the_same_entry(tmp_path):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom trainables.store import Store\n"
+        "def write(folder):\n  (folder / 'w').write_bytes(b'x' * 100000)\n  sys.stdin.readline()\n"
+        "print(Store(Path(sys.argv[1])).commit('ab' * 32, 'h3', 'stage', write).files['w'])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "store")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    started = [subprocess.Popen(command, cwd=REPOSITORY, **pipes) for _ in range(8)]
+    for process in started:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    printed = {process.communicate()[0] for process in started}
+    assert [process.returncode for process in started] == [0] * 8
+    assert len(printed) == 1
+    assert [p.name for p in (tmp_path / "store").iterdir()] == ["h3-abababab"]
+
+
+def test_f19_a_read_that_fails_once_is_tried_again_and_twice_is_damage(tmp_path, monkeypatch):
+    _, entry = committed(tmp_path)
+    failing = iter([OSError(errno.EIO, "once"), None, None])
+
+    def fail(name: str) -> None:
+        error = next(failing, None)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr("trainables.store.fault_point", fail)
+    assert entry.damaged() == []
+    failing = iter([OSError(errno.EIO, "a"), OSError(errno.EIO, "b")])
+    assert entry.damaged(("metrics.json",)) == ["metrics.json"]

@@ -1,0 +1,34 @@
+"""The record of a run: appended, whole line by line, whatever happened to the run before."""
+
+from orchestrator.events import Background, EventLog
+from orchestrator.syncing import read_events
+
+
+def test_a_line_that_was_cut_costs_no_later_one(tmp_path):
+    file = tmp_path / "events.jsonl"
+    with EventLog(file, []) as log:
+        log.write("stage_start", key="a")
+    with file.open("a") as cut:
+        cut.write('{"event": "epo')
+    with EventLog(file, []) as log:
+        log.write("stage_end", key="b")
+    assert [event.get("key") for event in read_events(file)] == ["a", "b"]
+
+
+def test_readers_get_each_event_after_it_is_on_disk(tmp_path):
+    file, seen = tmp_path / "events.jsonl", []
+    with EventLog(file, [lambda event: seen.append((event["event"], file.read_text()))]) as log:
+        log.write("stage_end", key="a")
+    assert seen == [("stage_end", file.read_text())]
+
+
+def test_s18_what_a_server_answers_is_kept_without_secrets(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2hunter2")
+
+    def refused() -> None:
+        raise OSError("401 for http://me:pass@host with hunter2hunter2")
+
+    background = Background("test")
+    background.submit(refused)
+    background.drain()
+    assert background.failure == "OSError: 401 for http://***@host with ***"

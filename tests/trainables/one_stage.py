@@ -1,0 +1,45 @@
+"""A stage of the small recipe in this process: made, run to its end, summed up."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from orchestrator.experiment import load_experiment
+from orchestrator.plan import Plan, make_plan
+from orchestrator.recipe import Recipe
+from trainables.prepare import prepare
+from trainables.stage_run import StageJob, StageRun
+
+
+def plan_of(root: Path, fields: dict[str, Any]) -> Plan:
+    """The plan of a recipe, its views prepared under a root."""
+    experiment = load_experiment(Recipe.model_validate(fields, strict=False), root, must_exist=True)
+    plan = make_plan([experiment])
+    views = list(plan.views().values())
+    prepare(experiment.index, experiment.recipe.data, views, root / "data", lambda *_: None)
+    return plan
+
+
+def run_of(tmp_path, stage, store="store", **fields):
+    return StageRun(
+        StageJob(
+            key=stage.key,
+            name=stage.name,
+            spec=stage.spec,
+            evaluations=stage.evaluations,
+            store=str(tmp_path / store),
+            data=str(tmp_path / "data"),
+            **fields,
+        )
+    )
+
+
+def finish(run, parent=None):
+    run.restore(parent)
+    while (result := run.advance())["status"] == "running":
+        pass
+    return result, run.commit()
+
+
+def sha(folder):
+    return hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()

@@ -1,0 +1,23 @@
+"""Secrets out of texts that are kept or shown: of addresses, and of the environment."""
+
+import os
+import re
+
+HIDDEN = "***"
+#: Variables of the environment whose values nobody else may read.
+SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|API_?KEY|ACCESS_?KEY", re.I)
+#: Shorter values would hide harmless words.
+LEAST_LENGTH = 6
+_USER_IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+(?=@)")
+
+
+def hide_secrets(text: str) -> str:
+    """The text without user and password of addresses, and without secret values of variables."""
+    secrets = {v for n, v in os.environ.items() if SECRET_NAME.search(n) and _is_long(v)}
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return _USER_IN_ADDRESS.sub(HIDDEN, text)
+
+
+def _is_long(value: str) -> bool:
+    return len(value) >= LEAST_LENGTH
