@@ -16,7 +16,8 @@ from orchestrator.events import EventLog
 from orchestrator.inventory import Inventory
 from orchestrator.plan import Plan
 from orchestrator.schedule import Schedule
-from trainables.stage_run import StageJob, StageRun
+from trainables.stage_job import StageJob
+from trainables.stage_run import StageRun
 from trainables.store import Store
 
 
@@ -78,6 +79,7 @@ class Launch:
             evaluations=stage.evaluations,
             store=str((machine.root / "store").absolute()),
             data=str((machine.root / "data").absolute()),
+            copy_of=machine.copy_of,
             teacher_folder=None if teacher is None else str(teacher),
             threads=machine.cpus_per_stage,
             device=machine.device,

@@ -21,7 +21,7 @@ from trainables.evaluate import Predictions, evaluate
 from trainables.fingerprint import evaluation_key, key_of, seed_of
 from trainables.models import Network, build_model
 from trainables.models.weights import load_all, load_body
-from trainables.spec import Spec, StageSpec, ViewSpec
+from trainables.spec import ViewSpec
 from trainables.stage_files import (
     MOMENTUM,
     WEIGHTS,
@@ -33,6 +33,7 @@ from trainables.stage_files import (
     write_record,
     write_tensors,
 )
+from trainables.stage_job import StageJob
 from trainables.store import Entry, Store, read_entry
 from trainables.subset import subset_rows
 from trainables.train import Epoch, diverged, make_optimizer, train_stage
@@ -42,27 +43,11 @@ from trainables.views import names_of_tests, open_view, view_name
 PROGRESS_EVERY_S = 1.0
 
 
-class StageJob(Spec):
-    """A stage plus where and how it runs; only `spec` and `evaluations` decide numbers."""
-
-    key: str
-    name: str
-    spec: StageSpec
-    evaluations: tuple[ViewSpec, ...]
-    store: str
-    data: str
-    teacher_folder: str | None = None
-    threads: int = 1
-    device: str = "cpu"
-    stop_file: str | None = None
-    record: dict[str, str] = {}
-
-
 class StageRun:
     """The state of one running stage."""
 
     def __init__(self, job: StageJob) -> None:
-        self.job = job
+        self.job = job = job.here()
         self.store = Store(Path(job.store))
         self.status = "running"
         self._reason = ""
@@ -132,21 +117,18 @@ class StageRun:
             lambda epoch: epoch_batches(spec, sources, rows, seed_of(self.job.key, epoch)),
             start=(len(self.epochs), self.epochs[-1]["step"] if self.epochs else 0),
             teacher=self._teacher(),
-            should_stop=self._should_stop,
+            should_stop=self.job.stop_requested,
         )
 
     def _teacher(self) -> torch.nn.Module | None:
         if self.job.teacher_folder is None:
             return None
-        entry = read_entry(Path(self.job.teacher_folder))
-        if entry is None or entry.key != self.job.spec.teacher:
+        entry = self.job.teacher()
+        if entry is None:
             raise ConfigError(f"{self.job.teacher_folder} does not hold the teacher")
         teacher = self._fresh_network()
         load_all(teacher, load_file(entry.path(WEIGHTS)))
         return teacher.module.to(self._device).to(memory_format=torch.channels_last).eval()
-
-    def _should_stop(self) -> bool:
-        return self.job.stop_file is not None and Path(self.job.stop_file).exists()
 
     def advance(self) -> dict[str, Any]:
         """Train one epoch; after the last one, evaluate. Never raises: the status tells.
@@ -164,7 +146,8 @@ class StageRun:
             return self._end("failed", describe(error))
 
     def _advance(self) -> dict[str, Any]:
-        epoch = None if self._loop is None else next(self._loop, None)
+        stop = self._loop is not None and self.job.stop_requested(at_epoch=True)
+        epoch = None if self._loop is None or stop else next(self._loop, None)
         if epoch is None:
             if self._loop is not None and not self._budget_spent():
                 return self._end("stopped", "stopped on request; the running epoch was dropped")

@@ -11,7 +11,8 @@ from orchestrator.plan import make_plan
 from orchestrator.recipe import Recipe
 from trainables import stage_run
 from trainables.prepare import prepare
-from trainables.stage_run import StageJob, StageRun
+from trainables.stage_job import StageJob
+from trainables.stage_run import StageRun
 from trainables.store import Store
 
 
