@@ -2,10 +2,10 @@
 
 `python benchmarks/scaling.py` simulates Table 2 with the stage times of
 docs/results/table2-cars-small (their spread included) and the driver's seconds of
-docs/results/scaling/driver.json, and writes table and figure beside that file. `--measure` measures
-those seconds first: a real run of stages that end at once, through Ray Tune, the Searcher, the event
-log and MLflow. `--check` runs the demo on 1 and 2 slots and compares its makespan with the simulated
-one; it needs a machine without other work.
+docs/results/scaling/driver.json, and writes table and figure beside that file. `--measure`
+measures those seconds first: a real run of stages that end at once, through Ray Tune, the
+Searcher, the event log and MLflow. `--check` runs the demo on 1 and 2 slots and compares its
+makespan with the simulated one; it needs a machine without other work.
 """
 
 import argparse
@@ -44,7 +44,7 @@ SPOT = {"startup_s": 300.0, "between_failures_s": 4 * 3600.0}
 
 def measured_plan() -> tuple[Plan, dict[str, float]]:
     """Table 2 of the measured run, and each stage's seconds: images times a measured rate."""
-    recipe = load_recipe(str(MEASURED / "recipe.yaml"))
+    recipe = load_recipe(MEASURED.name)
     rows = pd.read_parquet(MEASURED / "results.parquet")
     facts = Facts("d" * 64, int(rows["n_low"].max()), int(rows["n_test"].max()), 40)
     plan = make_plan([Experiment(recipe, facts, "w" * 64)])
@@ -53,7 +53,7 @@ def measured_plan() -> tuple[Plan, dict[str, float]]:
     rng = np.random.default_rng(0)
     drawn = rng.choice(rates, len(plan.stages))
     stages = plan.stages.values()
-    return plan, {s.key: s.images * r for s, r in zip(stages, drawn, strict=True)}
+    return plan, {s.key: s.images * float(r) for s, r in zip(stages, drawn, strict=True)}
 
 
 def repeated(plan: Plan, seconds: dict[str, float], times: int) -> tuple[Plan, dict[str, float]]:

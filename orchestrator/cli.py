@@ -93,6 +93,9 @@ def _run(arguments: Sequence[str], console: Console) -> int:
     recipe, machine = parse(words[0] if words else None, arguments[len(words) :])
     check_local_machine(machine)
     from orchestrator.estimate import plan_text
+    from orchestrator.run_copy import bring_run, send_run
+
+    bring_run(machine, recipe.name)
     from orchestrator.experiment import load_experiment
     from orchestrator.plan import make_plan
     from orchestrator.roots import check_model_fits, import_weights
@@ -110,6 +113,7 @@ def _run(arguments: Sequence[str], console: Console) -> int:
     from orchestrator.publishing import publish
 
     publish(outcome, command, [*arguments], console)
+    send_run(machine, recipe.name)
     return outcome.exit_status
 
 

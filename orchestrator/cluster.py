@@ -23,7 +23,8 @@ TIMED_OUT = "timed out during startup"
 class Machine:
     """How to run, never what: none of this is part of a stage's identity.
 
-    `gpus_per_stage` is a share of a GPU; above 0, stages train on CUDA.
+    `gpus_per_stage` is a share of a GPU; above 0, stages train on CUDA. `copy_of` is the address of
+    the bucket that `root` is this machine's copy of, None where it stands for itself.
     """
 
     root: Path
@@ -32,6 +33,7 @@ class Machine:
     cpus_per_stage: int = 1
     gpus_per_stage: float = 0.0
     tracking_uri: str | None = None
+    copy_of: str | None = None
 
     @property
     def device(self) -> str:

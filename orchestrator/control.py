@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from trainables.bucket import original_of
 from trainables.errors import ConfigError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -21,7 +22,7 @@ class Stop:
         self.file = file
         self.event = threading.Event()
         self.signal: int | None = None
-        file.unlink(missing_ok=True)
+        self._forget()
 
     def request(self, number: int) -> None:
         """Ask everything to end in order; a second request ends the process at once."""
@@ -30,6 +31,9 @@ class Stop:
         self.signal = number
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.touch()
+        original = original_of(self.file)
+        if original is not None:
+            original.bucket.put(self.file, original.path)
         self.event.set()
 
     def install(self) -> None:
@@ -51,7 +55,13 @@ class Stop:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            self.file.unlink(missing_ok=True)
+            self._forget()
+
+    def _forget(self) -> None:
+        self.file.unlink(missing_ok=True)
+        original = original_of(self.file)
+        if original is not None:
+            original.bucket.delete_object(original.path)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import os
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -11,6 +10,7 @@ import tyro
 from orchestrator.cluster import Machine, local_gpus, settled
 from orchestrator.recipe import Recipe
 from orchestrator.recipe_files import default_recipe, load_recipe
+from trainables.bucket import is_bucket, local_root
 from trainables.errors import ConfigError
 
 
@@ -52,7 +52,7 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
 
     def both(
         recipe: Annotated[Recipe, tyro.conf.arg(name="")] = default,
-        root: Path = Path("runs"),
+        root: str = "runs",
         executor: Literal["ray", "inline"] = "ray",
         address: str = "local",
         cpus_per_stage: int = 1,
@@ -62,7 +62,8 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
         gpus = gpus_per_stage
         if gpus is None:
             gpus = 1.0 if address == "local" and local_gpus() else 0.0
-        return recipe, Machine(root, executor, address, cpus_per_stage, gpus, tracking_uri)
+        place = local_root(root), executor, address, cpus_per_stage, gpus, tracking_uri
+        return recipe, Machine(*place, copy_of=root if is_bucket(root) else None)
 
     try:
         recipe, machine = tyro.cli(

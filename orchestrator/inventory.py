@@ -38,7 +38,8 @@ class Inventory:
 
 def take_inventory(plan: Plan, store: Store) -> Inventory:
     """Look every stage up; needed are the cells' last stages and their missing ancestors."""
-    entries = {key: store.find(key) for key in plan.stages}
+    store.look()
+    entries = {key: store.known(key) for key in plan.stages}
     diverged = frozenset(k for k, e in entries.items() if e is not None and e.kind == "diverged")
     missing: set[str] = set()
     queue = [

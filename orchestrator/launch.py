@@ -18,7 +18,8 @@ from orchestrator.leases import Leases
 from orchestrator.plan import Plan
 from orchestrator.results import adopted
 from orchestrator.schedule import Schedule
-from trainables.stage_run import StageJob, StageRun
+from trainables.stage_job import StageJob
+from trainables.stage_run import StageRun
 from trainables.store import Store
 
 #: How often a driver with nothing to do looks whether another one has ended a stage.
@@ -84,6 +85,7 @@ class Launch:
             evaluations=stage.evaluations,
             store=str((machine.root / "store").absolute()),
             data=str((machine.root / "data").absolute()),
+            copy_of=machine.copy_of,
             teacher_folder=None if teacher is None else str(teacher),
             threads=machine.cpus_per_stage,
             device=machine.device,

@@ -22,7 +22,7 @@ from trainables.faults import fault_point
 from trainables.fingerprint import evaluation_key, key_of, seed_of
 from trainables.models import Network, build_model
 from trainables.models.weights import load_all, load_body
-from trainables.spec import Spec, StageSpec, ViewSpec
+from trainables.spec import ViewSpec
 from trainables.stage_files import (
     MOMENTUM,
     WEIGHTS,
@@ -34,9 +34,10 @@ from trainables.stage_files import (
     write_record,
     write_tensors,
 )
+from trainables.stage_job import StageJob
 from trainables.store import Entry, Store, read_entry
 from trainables.subset import subset_rows, training_labels
-from trainables.teacher import frozen, interpolate, read_teacher
+from trainables.teacher import frozen, interpolate
 from trainables.train import Epoch, chance_of, diverged, make_optimizer, train_stage
 from trainables.views import names_of_tests, open_view, view_name
 
@@ -44,27 +45,11 @@ from trainables.views import names_of_tests, open_view, view_name
 PROGRESS_EVERY_S = 1.0
 
 
-class StageJob(Spec):
-    """A stage plus where and how it runs; only `spec` and `evaluations` decide numbers."""
-
-    key: str
-    name: str
-    spec: StageSpec
-    evaluations: tuple[ViewSpec, ...]
-    store: str
-    data: str
-    teacher_folder: str | None = None
-    threads: int = 1
-    device: str = "cpu"
-    stop_file: str | None = None
-    record: dict[str, str] = {}
-
-
 class StageRun:
     """The state of one running stage."""
 
     def __init__(self, job: StageJob) -> None:
-        self.job = job
+        self.job = job = job.here()
         self.store = Store(Path(job.store))
         self.status = "running"
         self._reason = ""
@@ -145,12 +130,16 @@ class StageRun:
     def _teacher(self) -> Network | None:
         if self.job.teacher_folder is None:
             return None
-        folder = Path(self.job.teacher_folder)
-        return read_teacher(self._fresh_network(), folder, self.job.spec)
+        entry = self.job.teacher()
+        if entry is None:
+            raise ConfigError(f"{self.job.teacher_folder} does not hold the teacher")
+        teacher = self._fresh_network()
+        load_all(teacher, load_file(entry.path(WEIGHTS)))
+        return teacher
 
     def _should_stop(self) -> bool:
         fault_point("batch")
-        return self.job.stop_file is not None and Path(self.job.stop_file).exists()
+        return self.job.stop_requested()
 
     def advance(self) -> dict[str, Any]:
         """Train one epoch; after the last one, evaluate. Never raises: the status tells.
@@ -168,7 +157,8 @@ class StageRun:
             return self._end("failed", describe(error))
 
     def _advance(self) -> dict[str, Any]:
-        epoch = None if self._loop is None else next(self._loop, None)
+        stop = self._loop is not None and self.job.stop_requested(at_epoch=True)
+        epoch = None if self._loop is None or stop else next(self._loop, None)
         if epoch is None:
             if self._loop is not None and not self._budget_spent():
                 return self._end("stopped", "stopped on request; the running epoch was dropped")

@@ -1,7 +1,8 @@
 """The stage store: folders addressed by what they compute, atomic and checksummed.
 
 A folder counts only with its manifest, which is written last, and moves into place by one rename.
-Nothing is ever deleted that cannot be proved to be ours; what is damaged is set aside.
+Nothing is ever deleted that cannot be proved to be ours; what is damaged is set aside. In the copy
+of a bucket, an entry is there before it is here, and its files come when they are asked for.
 """
 
 import errno
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainables.bucket import Original, original_of
 from trainables.errors import DataError
 from trainables.faults import fault_point
 
@@ -36,14 +38,20 @@ class Entry:
     key: str
     kind: str
     files: dict[str, dict[str, Any]]
+    original: Original | None = None
 
     def damaged(self, names: tuple[str, ...] | None = None) -> list[str]:
         """Names of files whose bytes are not those that were committed."""
         return [
             name
             for name, expected in self.files.items()
-            if (names is None or name in names) and not _matches(self.folder / name, expected)
+            if (names is None or name in names)
+            and not self._still_away(name)
+            and not _matches(self.folder / name, expected)
         ]
+
+    def _still_away(self, name: str) -> bool:
+        return self.original is not None and not (self.folder / name).exists()
 
     def path(self, name: str) -> Path:
         """A file of the entry, its checksum verified.
@@ -51,6 +59,8 @@ class Entry:
         Raises:
             DataError: when the file is missing or damaged.
         """
+        if self.original is not None and name in self.files and self._still_away(name):
+            self.original.get(name, self.folder)
         if name not in self.files or self.damaged((name,)):
             raise DataError(
                 f"{self.folder / name} is damaged or missing; run the same command again: "
@@ -72,29 +82,36 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._original = original_of(folder)
         self._by_suffix: dict[str, list[Path]] = {}
         self._scanned_ns = -1
-        self._scan()
+        self.look()
 
-    def _scan(self) -> None:
+    def look(self) -> None:
+        """Note which entries are there now."""
         self._by_suffix.clear()
-        if not self.folder.is_dir():
-            return
         self._scanned_ns = self._changed_ns()
-        for item in os.scandir(self.folder):
-            if item.is_dir() and not item.name.startswith("."):
-                suffix = item.name.rsplit("-", 1)[-1]
-                self._by_suffix.setdefault(suffix[:8], []).append(Path(item.path))
+        for name in self._names():
+            if not name.startswith("."):
+                suffix = name.rsplit("-", 1)[-1]
+                self._by_suffix.setdefault(suffix[:8], []).append(self.folder / name)
+
+    def _names(self) -> set[str]:
+        here = os.scandir(self.folder) if self.folder.is_dir() else ()
+        names = {item.name for item in here if item.is_dir()}
+        return names if self._original is None else names | set(_folders(self._original))
 
     def find(self, key: str) -> Entry | None:
         """The committed entry of a key, or None. Only the full key counts, never the name."""
-        for attempt in (1, 2):
-            for folder in self._by_suffix.get(key[:8], ()):
-                entry = read_entry(folder)
-                if entry is not None and entry.key == key:
-                    return entry
-            if attempt == 1 and not self._refreshed(key):
-                return None
+        found = self.known(key)
+        return self.known(key) if found is None and self._refreshed(key) else found
+
+    def known(self, key: str) -> Entry | None:
+        """`find` among the entries that were there at the last look, without a new one."""
+        for folder in self._by_suffix.get(key[:8], ()):
+            entry = read_entry(folder)
+            if entry is not None and entry.key == key:
+                return entry
         return None
 
     def _changed_ns(self) -> int:
@@ -102,10 +119,10 @@ class Store:
 
     def _refreshed(self, key: str) -> bool:
         """Look again if another process may have committed since; whether that can help."""
-        changed_ns = self._changed_ns()
-        if changed_ns == self._scanned_ns and time.time_ns() - changed_ns > CLOCK_TICK_NS:
+        changed_ns, whole = self._changed_ns(), self._original is None
+        if whole and changed_ns == self._scanned_ns and time.time_ns() - changed_ns > CLOCK_TICK_NS:
             return False
-        self._scan()
+        self.look()
         return key[:8] in self._by_suffix
 
     def commit(self, key: str, name: str, kind: str, write: Callable[[Path], None]) -> Entry:
@@ -133,7 +150,11 @@ class Store:
         target = self.folder / "quarantine" / f"{entry.folder.name}-{uuid.uuid4().hex[:8]}"
         target.parent.mkdir(exist_ok=True)
         entry.folder.rename(target)
-        self._scan()
+        if entry.original is not None:
+            bucket, path = entry.original
+            bucket.put(target / MANIFEST, f"store/quarantine/{target.name}/{MANIFEST}")
+            bucket.delete_object(f"{path}/{MANIFEST}")
+        self.look()
         return target
 
     def progress_folder(self, key: str, name: str) -> Path:
@@ -147,7 +168,7 @@ class Store:
         if not target.exists():
             commit_folder(target, key, "progress", write)
         for old in _epochs(folder)[KEEP_PROGRESS:]:
-            shutil.rmtree(old, ignore_errors=True)
+            _forget(old)
 
     def newest_progress(self, key: str, name: str) -> Entry | None:
         """The newest whole state of an unfinished stage; a damaged one falls back to the older."""
@@ -159,11 +180,11 @@ class Store:
 
     def drop_progress(self, key: str, name: str) -> None:
         """Forget the unfinished epochs of a stage that is done."""
-        shutil.rmtree(self.progress_folder(key, name), ignore_errors=True)
+        _forget(self.progress_folder(key, name))
 
     def entries(self) -> Iterator[Entry]:
         """Every committed entry."""
-        self._scan()
+        self.look()
         for folders in self._by_suffix.values():
             for folder in folders:
                 entry = read_entry(folder)
@@ -172,15 +193,34 @@ class Store:
 
 
 def _epochs(folder: Path) -> list[Path]:
-    found = [p for p in folder.glob("epoch-*") if p.name.removeprefix("epoch-").isdigit()]
-    return sorted(found, key=lambda p: -int(p.name.removeprefix("epoch-")))
+    """States of an unfinished stage, here and in the bucket, the newest first."""
+    original = original_of(folder)
+    away = [] if original is None else _folders(original)
+    names = {path.name for path in folder.glob("epoch-*")} | set(away)
+    numbers = [name.removeprefix("epoch-") for name in names if name.startswith("epoch-")]
+    newest_first = sorted((int(n) for n in numbers if n.isdigit()), reverse=True)
+    return [folder / f"epoch-{number}" for number in newest_first]
+
+
+def _folders(original: Original) -> list[str]:
+    return original.bucket.folders(original.path)
+
+
+def _forget(folder: Path) -> None:
+    original = original_of(folder)
+    if original is not None:
+        original.bucket.delete(original.path)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_entry(folder: Path) -> Entry | None:
     """The entry in a folder, or None where there is no valid manifest."""
+    original = original_of(folder)
     try:
+        if original is not None and not original.get_manifest(folder, MANIFEST):
+            return None
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        return Entry(folder, manifest["key"], manifest["kind"], manifest["files"])
+        return Entry(folder, manifest["key"], manifest["kind"], manifest["files"], original)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -202,7 +242,10 @@ def commit_folder(target: Path, key: str, kind: str, write: Callable[[Path], Non
         fsync(temporary / MANIFEST)
         fsync(temporary)
         fault_point(f"{kind}.rename")
-        return _rename(temporary, target, Entry(target, key, kind, files))
+        original = original_of(target)
+        if original is not None:
+            original.put_all(temporary, last=MANIFEST)
+        return _rename(temporary, target, Entry(target, key, kind, files, original))
     except Exception as error:
         full = _full_disk(error, target.parent, _bytes_in(temporary))
         if full is None:

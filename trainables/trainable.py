@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from ray import tune
 
-from trainables.stage_run import StageJob, StageRun
+from trainables.stage_job import StageJob
+from trainables.stage_run import StageRun
 
 #: Of stage processes; the driver keeps 0.
 NICENESS = 5

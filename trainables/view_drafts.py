@@ -18,6 +18,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.bucket import original_of
 from trainables.fingerprint import key_of
 from trainables.index import Index
 from trainables.spec import ViewSpec
@@ -104,6 +105,9 @@ class ViewDraft:
         fsync(self._folder)
         data_root = self._folder.parent
         target = view_folder(data_root, self._spec)
+        original = original_of(target)
+        if original is not None:
+            original.put_all(self._folder, last=MANIFEST)
         _publish(self._folder, target, self._spec)
         fsync(data_root)
         return target

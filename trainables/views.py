@@ -16,6 +16,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.bucket import original_of
 from trainables.errors import ConfigError, DataError
 from trainables.fingerprint import key_of
 from trainables.index import evaluation_split
@@ -180,7 +181,28 @@ def view_folder(data_root: Path, spec: ViewSpec) -> Path:
 
 def is_prepared(data_root: Path, spec: ViewSpec) -> bool:
     """Whether `open_view` would succeed."""
-    return find_damage(view_folder(data_root, spec), spec) is None
+    folder = view_folder(data_root, spec)
+    if find_damage(folder, spec) is None:
+        return True
+    away = _manifest_away(folder)
+    return away is not None and away.key == key_of(spec)
+
+
+def _manifest_away(folder: Path) -> Manifest | None:
+    """The manifest of a view's original, where its root is a copy of a bucket."""
+    original = original_of(folder)
+    text = None if original is None else original.bucket.read(f"{original.path}/{MANIFEST}")
+    return None if text is None else Manifest.model_validate_json(text)
+
+
+def _bring(folder: Path) -> None:
+    """Copy a view here from where its original lies, the manifest last."""
+    original, manifest = original_of(folder), _manifest_away(folder)
+    if original is None or manifest is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (*manifest.files, MANIFEST):
+        original.get(name, folder)
 
 
 def open_view(data_root: Path, spec: ViewSpec) -> View:
@@ -191,6 +213,9 @@ def open_view(data_root: Path, spec: ViewSpec) -> View:
     """
     folder = view_folder(data_root, spec)
     damage = find_damage(folder, spec)
+    if damage is not None:
+        _bring(folder)
+        damage = find_damage(folder, spec)
     manifest = read_manifest(folder)
     if damage is not None or manifest is None:
         raise DataError(f"the view {folder} cannot be used: {damage}; run prepare again")

@@ -1,7 +1,7 @@
 """Hosts on one machine: each with its own network, processes, /tmp, home, sshd and name.
 
 Namespaces end with their last process, and every process of a host ends with the host's first; so
-nothing is left, even when the tests are killed. Needs root, iproute2, util-linux and openssh-server.
+nothing is left, even when the tests are killed. Needs root, iproute2, util-linux, openssh-server.
 """
 
 import ctypes
@@ -210,7 +210,7 @@ def _sshd_config(place: Path, environment: Mapping[str, str]) -> str:
 @contextmanager
 def lan() -> Iterator[Lan]:
     """A switch for the length of a test; all hosts and files go with it."""
-    place = Path(tempfile.mkdtemp(prefix="f2c-lan-", dir="/var/tmp"))  # noqa: S108 - not /tmp
+    place = Path(tempfile.mkdtemp(prefix="f2c-lan-", dir="/var/tmp"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, place, ignore_errors=True)
         yield Lan(place, stack)

@@ -8,7 +8,8 @@ from orchestrator.experiment import load_experiment
 from orchestrator.plan import Plan, make_plan
 from orchestrator.recipe import Recipe
 from trainables.prepare import prepare
-from trainables.stage_run import StageJob, StageRun
+from trainables.stage_job import StageJob
+from trainables.stage_run import StageRun
 
 
 def plan_of(root: Path, fields: dict[str, Any]) -> Plan:

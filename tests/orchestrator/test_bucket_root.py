@@ -1,0 +1,175 @@
+"""`--root s3://...` against moto's server: killed, resumed elsewhere, a store that fails."""
+
+import hashlib
+import itertools
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+from orchestrator.cli import main
+from trainables.errors import DataError
+from trainables.store import Store
+
+REPOSITORY = Path(__file__).parents[2]
+SMALL = str(REPOSITORY / "tests" / "small.yaml")
+
+
+class Unreliable:
+    """Answers every `every`-th request with 503, as a busy store does; 0 never does."""
+
+    def __init__(self, application):
+        self._application = application
+        self._count = itertools.count(1)
+        self.every = 0
+        self.refused = 0
+
+    def __call__(self, environment, start):
+        if self.every and next(self._count) % self.every == 0:
+            self.refused += 1
+            environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))
+            start("503 Slow Down", [("Content-Length", "0")])
+            return [b""]
+        return self._application(environment, start)
+
+
+@pytest.fixture(scope="module")
+def server():
+    """moto on the loopback, ours to break."""
+    application = Unreliable(DomainDispatcherApplication(create_backend_app))
+    made = make_server("127.0.0.1", 0, application, threaded=True)
+    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread.start()
+    yield made.server_port, application
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+@pytest.fixture
+def root(server, monkeypatch, request):
+    """The address of an empty bucket."""
+    port, application = server
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    application.every = 0
+    name = hashlib.sha256(request.node.name.encode()).hexdigest()[:12]
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1")
+    client.create_bucket(Bucket=name)
+    client.close()
+    return f"s3://{name}/runs?scheme=http&endpoint_override=127.0.0.1:{port}&region=us-east-1"
+
+
+def run(root, cache, monkeypatch, *flags):
+    """`f2c run` on a machine whose copy lies in `cache`."""
+    monkeypatch.setenv("F2C_CACHE", str(cache))
+    return main(["run", SMALL, "--executor", "inline", "--root", str(root), *flags])
+
+
+def weights(folder):
+    """Bytes of all weights under a root's store, by stage."""
+    store = Store(folder / "store")
+    return {
+        entry.key: hashlib.sha256(entry.path("weights.safetensors").read_bytes()).hexdigest()
+        for entry in store.entries()
+    }
+
+
+def copy_of(cache):
+    (folder,) = (cache / "fine-to-coarse").iterdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory):
+    """The same run in a folder of this machine."""
+    folder = tmp_path_factory.mktemp("golden")
+    assert main(["run", SMALL, "--executor", "inline", "--root", str(folder)]) == 0
+    return weights(folder)
+
+
+def test_a_run_in_a_bucket_has_the_weights_of_one_in_a_folder(root, tmp_path, monkeypatch, golden):
+    assert run(root, tmp_path / "a", monkeypatch) == 0
+    assert weights(copy_of(tmp_path / "a")) == golden
+
+
+def manifests(client, bucket):
+    """Keys of the committed stages of a bucket."""
+    found = client.list_objects_v2(Bucket=bucket, Prefix="runs/store/").get("Contents", [])
+    names = [item["Key"] for item in found]
+    return [n for n in names if n.count("/") == 3 and n.endswith("manifest.json")]
+
+
+def test_killed_it_goes_on_elsewhere_and_trains_nothing_twice(
+    root, server, tmp_path, monkeypatch, golden
+):
+    command = [sys.executable, "-m", "orchestrator.cli", "run", SMALL, "--executor", "inline"]
+    environment = os.environ | {"F2C_CACHE": str(tmp_path / "a"), "PYTHONPATH": str(REPOSITORY)}
+    first = subprocess.Popen(
+        [*command, "--root", root], env=environment, stdout=subprocess.DEVNULL, cwd=tmp_path
+    )
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{server[0]}")
+    bucket = root.removeprefix("s3://").split("/")[0]
+    wait = threading.Event()
+    while len(manifests(client, bucket)) < 3 and first.poll() is None:
+        wait.wait(0.05)
+    first.kill()
+    first.wait()
+    kept = manifests(client, bucket)
+    before = {key: client.head_object(Bucket=bucket, Key=key)["LastModified"] for key in kept}
+    assert 3 <= len(kept) < len(golden), "the kill came in the middle"
+    assert run(root, tmp_path / "b", monkeypatch) == 0
+    after = {key: client.head_object(Bucket=bucket, Key=key)["LastModified"] for key in kept}
+    assert after == before
+    client.close()
+    assert weights(copy_of(tmp_path / "b")) == golden
+
+
+def test_a_store_that_refuses_a_fifth_of_all_requests_changes_nothing(
+    root, server, tmp_path, monkeypatch, golden
+):
+    server[1].every, server[1].refused = 5, 0
+    assert run(root, tmp_path / "a", monkeypatch) == 0
+    server[1].every = 0
+    assert server[1].refused > 20
+    assert weights(copy_of(tmp_path / "a")) == golden
+
+
+def test_a_machine_that_has_nothing_brings_what_it_needs_and_checks_it(
+    root, server, tmp_path, monkeypatch, capsys
+):
+    assert run(root, tmp_path / "a", monkeypatch) == 0
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{server[0]}")
+    bucket = root.removeprefix("s3://").split("/")[0]
+    key = manifests(client, bucket)[0].replace("manifest.json", "weights.safetensors")
+    body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    client.put_object(Bucket=bucket, Key=key, Body=body[:-1] + bytes([body[-1] ^ 1]))
+    client.close()
+    capsys.readouterr()
+    assert run(root, tmp_path / "b", monkeypatch) == 0
+    assert "0 to train" in capsys.readouterr().out
+    store = Store(copy_of(tmp_path / "b") / "store")
+    (damaged,) = [e for e in store.entries() if e.folder.name == key.split("/")[-2]]
+    with pytest.raises(DataError, match="is damaged or missing"):
+        damaged.path("weights.safetensors")
+
+
+def test_a_bucket_that_is_not_there_is_told_before_anything_starts(
+    root, tmp_path, monkeypatch, capsys
+):
+    elsewhere = root.replace("s3://", "s3://no-such-")
+    assert run(elsewhere, tmp_path / "a", monkeypatch) == 2
+    assert "NO_SUCH_BUCKET" in capsys.readouterr().out
+    assert run(root + "&speed=fast", tmp_path / "b", monkeypatch) == 2
+    assert "speed is unknown; known are region, scheme" in capsys.readouterr().out
+    assert run(root.replace("s3://", "s3://key:secret@"), tmp_path / "c", monkeypatch) == 2
+    said = capsys.readouterr().out
+    assert "--root carries a key" in said
+    assert "secret" not in said
