@@ -73,6 +73,8 @@ def _levels(recipe: Recipe) -> Iterator[tuple[str, int, int]]:
     for high in cells.high:
         for low in cells.low:
             yield "staged_hl", high, low
+    for level in cells.diagonal:
+        yield "staged_hl", level, level
     for level in cells.mixed:
         yield "mixed", level, level
     for strategy in cells.strategies:
@@ -94,7 +96,8 @@ def _full_levels(recipe: Recipe, strategy: str) -> tuple[int, int]:
 def _check(recipe: Recipe, n_train: int) -> None:
     faults = list(_name_faults(recipe))
     cells = recipe.cells
-    if not (cells.strategies or cells.mixed or (cells.high and cells.low)):
+    grid = cells.diagonal or cells.mixed or (cells.high and cells.low)
+    if not (cells.strategies or grid):
         faults.append("the recipe asks for no cells: give cells.high and cells.low, or strategies")
     faults += [
         f"level {level} asks for {images_at(recipe, level, n_train)} images, there are {n_train} "
@@ -102,7 +105,11 @@ def _check(recipe: Recipe, n_train: int) -> None:
         for level in sorted(set(cells.levels))
         if images_at(recipe, level, n_train) > n_train or level > cells.top_level
     ]
-    if any(level < 0 for level in cells.levels) or 0 in (*cells.low, *cells.mixed):
+    if any(level < 0 for level in cells.levels) or 0 in (
+        *cells.low,
+        *cells.diagonal,
+        *cells.mixed,
+    ):
         faults.append("levels are 0 (cells.high only) or more")
     if cells.step != "auto" and cells.step < 1:
         faults.append("cells.step must be `auto` or a number of images")
@@ -135,7 +142,7 @@ def _overlaps(recipe: Recipe, n_train: int) -> list[str]:
     if recipe.subset.relation != "disjoint":
         return []
     pairs = [(h, low) for h in recipe.cells.high for low in recipe.cells.low]
-    pairs += [(level, level) for level in recipe.cells.mixed]
+    pairs += [(level, level) for level in (*recipe.cells.diagonal, *recipe.cells.mixed)]
     over = [
         f"h{high}-l{low}"
         for high, low in pairs

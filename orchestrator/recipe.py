@@ -88,10 +88,12 @@ class CellsRecipe(Spec):
 
     Levels are eighths of the training images, or multiples of `step` images. `resolutions_px`
     repeats every cell at each of these low resolutions; empty, it is `data.resolution_px`.
+    `diagonal` are staged cells with as many high as low photos, the paper's daggers.
     """
 
     high: tuple[int, ...] = ()
     low: tuple[int, ...] = ()
+    diagonal: tuple[int, ...] = ()
     mixed: tuple[int, ...] = ()
     strategies: tuple[str, ...] = ()
     resolutions_px: tuple[int, ...] = ()
@@ -101,7 +103,7 @@ class CellsRecipe(Spec):
     @property
     def levels(self) -> tuple[int, ...]:
         """Every level that is asked for."""
-        return (*self.high, *self.low, *self.mixed)
+        return (*self.high, *self.low, *self.diagonal, *self.mixed)
 
 
 class SuperresRecipe(Spec):
