@@ -26,6 +26,7 @@ from analysis.resolution_figure import write_resolution_figure
 from analysis.resolutions import advantages, is_sweep, write_resolutions
 from analysis.setting import setting_of
 from analysis.shown import shown_cells
+from analysis.spread import write_spread
 from analysis.tables import write_tables
 from analysis.tested import write_tests
 from analysis.transfer import write_transfer
@@ -88,6 +89,7 @@ def _of_strategies(
         *write_controls(frame, photos, plan_of(run), recipe, tables),
         *write_resolutions(frame, photos, recipe, tables),
         *write_transfer(run, frame, recipe),
+        *write_spread(frame, recipe, tables),
     ]
     if is_sweep(frame):
         found, setting = advantages(frame, photos), setting_of(frame, recipe)

@@ -78,19 +78,19 @@ def _levels(recipe: Recipe) -> Iterator[tuple[str, int, int]]:
     for level in cells.mixed:
         yield "mixed", level, level
     for strategy in cells.strategies:
-        yield strategy, *_full_levels(recipe, strategy)
+        yield strategy, *_levels_of(recipe, strategy)
 
 
-def _full_levels(recipe: Recipe, strategy: str) -> tuple[int, int]:
-    """All photos of each form that the strategy trains on or asks the number of, else none."""
-    top = recipe.cells.top_level
+def _levels_of(recipe: Recipe, strategy: str) -> tuple[int, int]:
+    """Photos of each form that the strategy trains on or asks the number of, else none."""
+    high, low = recipe.cells.strategies_at or (recipe.cells.top_level,) * 2
     both, more_high, more_low = (
         drafts_of(recipe, _probe(strategy, *counts)) for counts in ((1, 1), (2, 1), (1, 2))
     )
     forms = {form for draft in both for form in draft.views}
     uses_high = "high" in forms or both != more_high
     uses_low = bool(forms - {"high"}) or both != more_low
-    return top * uses_high, top * uses_low
+    return high * uses_high, low * uses_low
 
 
 def _check(recipe: Recipe, n_train: int) -> None:
@@ -109,6 +109,7 @@ def _check(recipe: Recipe, n_train: int) -> None:
         *cells.low,
         *cells.diagonal,
         *cells.mixed,
+        *(cells.strategies_at or ()),
     ):
         faults.append("levels are 0 (cells.high only) or more")
     if cells.step != "auto" and cells.step < 1:

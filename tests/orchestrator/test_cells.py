@@ -102,3 +102,11 @@ def test_the_diagonal_adds_staged_cells_of_equal_photos_once(experiment):
             *("staged_hl/h4-l4", "mixed/h4-l4"),
         )
     ]
+
+
+def test_strategies_can_be_asked_for_at_a_part_of_the_photos(experiment):
+    cells = {"strategies": ["high", "low", "low_low"], "strategies_at": [8, 2]}
+    made = experiment(cells=cells)
+    assert names(made) == ["high/h8-l0/s0", "low/h0-l2/s0", "low_low/h8-l2/s0"]
+    with pytest.raises(ConfigError, match="levels are 0"):
+        names(experiment(cells=cells | {"strategies_at": [8, 0]}))
