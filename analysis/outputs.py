@@ -55,7 +55,7 @@ def write_outputs(
     grid = grid_of(frame, photos)
     return [
         *write_tables(frame, recipe, tables),
-        *write_tests(run, recipe, tables),
+        *([] if is_sweep(frame) else write_tests(run, recipe, tables)),
         *write_paired(frame, photos, recipe, tables),
         *write_claims(frame, grid, recipe, tables),
         *write_figures(frame, recipe, figures),
