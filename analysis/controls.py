@@ -95,7 +95,7 @@ def _texts(done: pd.DataFrame, differences: pd.DataFrame, plan: Mapping[str, Any
 
 def _notes(done: pd.DataFrame) -> list[str]:
     return [
-        interval_note(done["seed"].nunique()),
+        interval_note(len(set(done["seed"]))),
         "Photo passes: of all stages of a row; that a network also taught does not count.",
         "low_low: as many updates and the same restart as Staged, without high photos. low_long: "
         "the same updates without the restart. mixed_matched: Mixed in the updates of Low.",

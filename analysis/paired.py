@@ -67,9 +67,10 @@ def pairs_of(frame: pd.DataFrame) -> list[Pair]:
         frame: of `runs.load`.
     """
     found: list[Pair] = []
-    for (table, _), cells in frame.groupby(["table", "resolution_px"], sort=True):
-        pairs = _columns(cells) if table == "table2" else _strategies(str(table), cells)
-        found += pairs
+    for table, cells in frame.groupby("table", sort=True):
+        for _, at_one in cells.groupby("resolution_px", sort=True):
+            pairs = _columns(at_one) if table == "table2" else _strategies(str(table), at_one)
+            found += pairs
     return found
 
 

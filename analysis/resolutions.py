@@ -95,11 +95,11 @@ def _differences(differences: pd.DataFrame) -> pd.DataFrame:
 def _by_resolution(texts: pd.DataFrame, column: str, order: list[str]) -> pd.DataFrame:
     grid = texts.pivot_table(index="resolution_px", columns=column, values="text", aggfunc="first")
     grid.index = pd.Index([f"{px} px" for px in grid.index])
-    return grid[order].fillna("")
+    return grid.reindex(columns=order).fillna("")
 
 
 def _notes(frame: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
-    lines = [interval_note(frame.loc[frame["status"] == "done", "seed"].nunique())]
+    lines = [interval_note(len(set(frame.loc[frame["status"] == "done", "seed"])))]
     for other, rows in differences.groupby("table", sort=False):
         real = rows.loc[rows["finding"] != "open"]
         sides = {
