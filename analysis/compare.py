@@ -157,8 +157,10 @@ def _placed(table: str, cells: pd.DataFrame) -> dict[Place, Entry]:
     placed: dict[Place, Entry] = {}
     clashes: list[str] = []
     top_level = int(cells[["high_level", "low_level"]].to_numpy().max(initial=0))
+    several_px = len(set(cells["resolution_px"])) > 1
     for cell in _with_chance(over_seeds(cells)).to_dict("records"):
         row = _grid_row(cell) if table == "table2" else _strategy_row(table, cell, top_level)
+        row += f", {cell['resolution_px']} px" if several_px else ""
         for column, test in _columns_of(table, cell):
             if (row, column) in placed:
                 clashes.append(f"{row}, {column}: {cell['cell']}")

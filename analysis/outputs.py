@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.claim_pages import write_claims
 from analysis.classes import write_classes
+from analysis.controls import write_controls
 from analysis.exchange import exchange_of, write_exchange
 from analysis.exchange_figure import write_exchange_figure
 from analysis.figure3 import write_figure3
@@ -19,12 +20,16 @@ from analysis.heat_page import write_heat_page
 from analysis.heat_runs import load_heat
 from analysis.learning import PLAN_FILE
 from analysis.paired import write_paired
-from analysis.photos import NO_PHOTOS, PREDICTIONS_FILE, load_photos
+from analysis.photos import NO_PHOTOS, PREDICTIONS_FILE, Photos, load_photos
 from analysis.reliability import write_reliability
+from analysis.resolution_figure import write_resolution_figure
+from analysis.resolutions import advantages, is_sweep, write_resolutions
 from analysis.setting import setting_of
 from analysis.shown import shown_cells
+from analysis.spread import write_spread
 from analysis.tables import write_tables
 from analysis.tested import write_tests
+from analysis.transfer import write_transfer
 
 
 def write_outputs(
@@ -50,11 +55,12 @@ def write_outputs(
     grid = grid_of(frame, photos)
     return [
         *write_tables(frame, recipe, tables),
-        *write_tests(run, recipe, tables),
+        *([] if is_sweep(frame) else write_tests(run, recipe, tables)),
         *write_paired(frame, photos, recipe, tables),
         *write_claims(frame, grid, recipe, tables),
         *write_figures(frame, recipe, figures),
         *_exchange(grid, frame, recipe, run),
+        *_of_strategies(run, frame, photos, recipe),
         *_from_predictions(run, frame, recipe),
         *_forgetting(run, frame, recipe),
         *_heat(run, frame, recipe, through),
@@ -72,6 +78,29 @@ def _exchange(
         *write_exchange(frame, exchange, recipe, run / "tables"),
         *write_exchange_figure(exchange, setting, run / "figures"),
     ]
+
+
+def _of_strategies(
+    run: Path, frame: pd.DataFrame, photos: Photos, recipe: Mapping[str, Any]
+) -> list[Path]:
+    """Controls and rivals, and the sweep over resolutions."""
+    tables, figures = run / "tables", run / "figures"
+    written = [
+        *write_controls(frame, photos, plan_of(run), recipe, tables),
+        *write_resolutions(frame, photos, recipe, tables),
+        *write_transfer(run, frame, recipe),
+        *write_spread(frame, recipe, tables),
+    ]
+    if is_sweep(frame):
+        found, setting = advantages(frame, photos), setting_of(frame, recipe)
+        written += write_resolution_figure(frame, found, setting, figures)
+    return written
+
+
+def plan_of(run: Path) -> dict[str, Any]:
+    """A run's `plan.json`; no stages where it is not there."""
+    file = run / PLAN_FILE
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"stages": {}}
 
 
 def _from_predictions(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any]) -> list[Path]:

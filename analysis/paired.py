@@ -1,7 +1,7 @@
 """Which differences between networks that were tested on the same photos are real."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,15 +61,16 @@ def pairs_of(frame: pd.DataFrame) -> list[Pair]:
     """The pairs of every table; those of a table are one family.
 
     Table 2: the dagger and the star of a column, trained on the same photos. Other tables:
-    Staged-Training (H-L) against every other strategy, each with all its photos.
+    Staged-Training (H-L) against every other strategy of its low resolution, with all photos.
 
     Args:
         frame: of `runs.load`.
     """
     found: list[Pair] = []
     for table, cells in frame.groupby("table", sort=True):
-        pairs = _columns(cells) if table == "table2" else _strategies(str(table), cells)
-        found += pairs
+        for _, at_one in cells.groupby("resolution_px", sort=True):
+            pairs = _columns(at_one) if table == "table2" else _strategies(str(table), at_one)
+            found += pairs
     return found
 
 
@@ -86,9 +87,13 @@ def compare_pairs(frame: pd.DataFrame, photos: Photos) -> pd.DataFrame:
         `to_points`, `paper_points`, `mcnemar_p`, `p`, `holm_p` and `finding` (`first`, `second`
         or `open`); see `statistics.paired_difference` and `statistics.holm`.
     """
-    seeds = sorted(set(frame["seed"].tolist()))
+    return tested_pairs(pairs_of(frame), sorted(set(frame["seed"].tolist())), photos)
+
+
+def tested_pairs(pairs: Iterable[Pair], seeds: list[int], photos: Photos) -> pd.DataFrame:
+    """Test pairs over those of some seeds that are done for both; see `compare_pairs`."""
     rows = []
-    for pair in pairs_of(frame):
+    for pair in pairs:
         both = [s for s in seeds if photos.has(pair.first, s) and photos.has(pair.second, s)]
         if both:
             rows.append(_compared(pair, both, photos))

@@ -57,6 +57,11 @@ class Setting:
         pixels = f"low-res {self.resolution_px} px on a {self.canvas_px} px canvas"
         return f"{dataset}, {self.model}, {pixels}, {seeds}"
 
+    @property
+    def title_without_resolution(self) -> str:
+        """The title of what is shown over several low resolutions."""
+        return self.title.replace(f"low-res {self.resolution_px} px on a ", "")
+
 
 def setting_of(frame: pd.DataFrame, recipe: Mapping[str, Any]) -> Setting:
     """Read the setting from a recipe and, where it is silent, from the results.

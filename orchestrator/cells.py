@@ -73,28 +73,31 @@ def _levels(recipe: Recipe) -> Iterator[tuple[str, int, int]]:
     for high in cells.high:
         for low in cells.low:
             yield "staged_hl", high, low
+    for level in cells.diagonal:
+        yield "staged_hl", level, level
     for level in cells.mixed:
         yield "mixed", level, level
     for strategy in cells.strategies:
-        yield strategy, *_full_levels(recipe, strategy)
+        yield strategy, *_levels_of(recipe, strategy)
 
 
-def _full_levels(recipe: Recipe, strategy: str) -> tuple[int, int]:
-    """All photos of each form that the strategy trains on or asks the number of, else none."""
-    top = recipe.cells.top_level
+def _levels_of(recipe: Recipe, strategy: str) -> tuple[int, int]:
+    """Photos of each form that the strategy trains on or asks the number of, else none."""
+    high, low = recipe.cells.strategies_at or (recipe.cells.top_level,) * 2
     both, more_high, more_low = (
         drafts_of(recipe, _probe(strategy, *counts)) for counts in ((1, 1), (2, 1), (1, 2))
     )
     forms = {form for draft in both for form in draft.views}
     uses_high = "high" in forms or both != more_high
     uses_low = bool(forms - {"high"}) or both != more_low
-    return top * uses_high, top * uses_low
+    return high * uses_high, low * uses_low
 
 
 def _check(recipe: Recipe, n_train: int) -> None:
     faults = list(_name_faults(recipe))
     cells = recipe.cells
-    if not (cells.strategies or cells.mixed or (cells.high and cells.low)):
+    grid = cells.diagonal or cells.mixed or (cells.high and cells.low)
+    if not (cells.strategies or grid):
         faults.append("the recipe asks for no cells: give cells.high and cells.low, or strategies")
     faults += [
         f"level {level} asks for {images_at(recipe, level, n_train)} images, there are {n_train} "
@@ -102,7 +105,12 @@ def _check(recipe: Recipe, n_train: int) -> None:
         for level in sorted(set(cells.levels))
         if images_at(recipe, level, n_train) > n_train or level > cells.top_level
     ]
-    if any(level < 0 for level in cells.levels) or 0 in (*cells.low, *cells.mixed):
+    if any(level < 0 for level in cells.levels) or 0 in (
+        *cells.low,
+        *cells.diagonal,
+        *cells.mixed,
+        *(cells.strategies_at or ()),
+    ):
         faults.append("levels are 0 (cells.high only) or more")
     if cells.step != "auto" and cells.step < 1:
         faults.append("cells.step must be `auto` or a number of images")
@@ -135,7 +143,7 @@ def _overlaps(recipe: Recipe, n_train: int) -> list[str]:
     if recipe.subset.relation != "disjoint":
         return []
     pairs = [(h, low) for h in recipe.cells.high for low in recipe.cells.low]
-    pairs += [(level, level) for level in recipe.cells.mixed]
+    pairs += [(level, level) for level in (*recipe.cells.diagonal, *recipe.cells.mixed)]
     over = [
         f"h{high}-l{low}"
         for high, low in pairs

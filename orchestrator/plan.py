@@ -260,12 +260,27 @@ class _Builder:
 
 
 def token(cell: Cell, draft: StageDraft) -> str:
-    """`h3`, `l5`, `m4`: the form and level of a stage, for its human name."""
+    """`h3`, `l5`, `m4`: the form and level of a stage, for its human name.
+
+    Letters after it: x other updates, r random resolution, f frozen layers, n shuffled labels,
+    p replay, d distilled, i interpolated.
+    """
     form, *others = draft.views
     level = cell.high_level if draft.n_images == cell.n_high else cell.low_level
     size = f"{level}" if draft.n_images in (cell.n_high, cell.n_low) else f"{draft.n_images}img"
     at = f"at{draft.resolution_px}px" if draft.resolution_px else ""
-    return f"{'m' if others else form[0]}{size}{at}" + ("x" if draft.updates_of else "")
+    at += f"by{draft.resolution_times:g}" if draft.resolution_times else ""
+    marks = {
+        "x": draft.updates_of is not None,
+        "r": draft.random_resolution,
+        "f": draft.frozen_share > 0,
+        "n": draft.labels == "shuffled",
+        "p": draft.mixing == "replay",
+        "d": draft.objective == "distill",
+        "i": draft.objective == "interpolate",
+    }
+    letters = "".join(letter for letter, there in marks.items() if there)
+    return f"{'m' if others else form[0]}{size}{at}{letters}"
 
 
 def slug(text: str) -> str:

@@ -88,12 +88,16 @@ class CellsRecipe(Spec):
 
     Levels are eighths of the training images, or multiples of `step` images. `resolutions_px`
     repeats every cell at each of these low resolutions; empty, it is `data.resolution_px`.
+    `diagonal` are staged cells with as many high as low photos, the paper's daggers.
+    `strategies_at` are the levels of high and low of the strategies' cells; left out, all photos.
     """
 
     high: tuple[int, ...] = ()
     low: tuple[int, ...] = ()
+    diagonal: tuple[int, ...] = ()
     mixed: tuple[int, ...] = ()
     strategies: tuple[str, ...] = ()
+    strategies_at: tuple[int, int] | None = None
     resolutions_px: tuple[int, ...] = ()
     step: Literal["auto"] | int = "auto"
     top_level: int = Field(default=8, ge=1)
@@ -101,7 +105,7 @@ class CellsRecipe(Spec):
     @property
     def levels(self) -> tuple[int, ...]:
         """Every level that is asked for."""
-        return (*self.high, *self.low, *self.mixed)
+        return (*self.high, *self.low, *self.diagonal, *self.mixed, *(self.strategies_at or ()))
 
 
 class SuperresRecipe(Spec):

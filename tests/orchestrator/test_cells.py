@@ -91,3 +91,22 @@ def test_variants_have_names_of_their_own_and_known_strategies(experiment, varia
 def test_a_variant_is_a_strategy_by_its_name(experiment):
     made = experiment(variants={"mine": {"strategy": "low"}}, cells={"strategies": ["mine"]})
     assert names(made) == ["mine/h0-l8/s0"]
+
+
+def test_the_diagonal_adds_staged_cells_of_equal_photos_once(experiment):
+    made = experiment(cells={"high": [0, 8], "low": [4, 8], "diagonal": [4, 8], "mixed": [4]})
+    assert names(made) == [
+        f"{cell}/s0"
+        for cell in (
+            *("staged_hl/h0-l4", "staged_hl/h0-l8", "staged_hl/h8-l4", "staged_hl/h8-l8"),
+            *("staged_hl/h4-l4", "mixed/h4-l4"),
+        )
+    ]
+
+
+def test_strategies_can_be_asked_for_at_a_part_of_the_photos(experiment):
+    cells = {"strategies": ["high", "low", "low_low"], "strategies_at": [8, 2]}
+    made = experiment(cells=cells)
+    assert names(made) == ["high/h8-l0/s0", "low/h0-l2/s0", "low_low/h8-l2/s0"]
+    with pytest.raises(ConfigError, match="levels are 0"):
+        names(experiment(cells=cells | {"strategies_at": [8, 0]}))

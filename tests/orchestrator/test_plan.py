@@ -258,3 +258,10 @@ def test_named_tests_can_be_of_some_strategies_only(experiment):
     plan = plan_of(experiment(tests=tests, cells={"strategies": ["high", "low"]}))
     assert list(plan.tests["high/h8-l0/s0"]) == ["high", "low"]
     assert list(plan.tests["low/h0-l8/s0"]) == ["high", "low", "coarse"]
+
+
+def test_names_tell_rivals_and_controls_apart(experiment):
+    rows = ["random_resolution", "frozen_hl", "distilled_hl", "interpolated_hl", "curriculum"]
+    plan = plan_of(experiment(cells={"strategies": rows}))
+    chains = [plan.stages[key].name.split("-", 2)[2] for _, key in plan.cells.values()]
+    assert chains == ["h8r-s0", "h8-l8f-s0", "h8-m8d-s0", "h8-l8-l8i-s0", "h8-l8by2x-l8x-s0"]

@@ -78,3 +78,13 @@ def test_comments_order_and_whitespace_do_not_matter():
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean demo"):
         recipe_path("dem")
+
+
+def test_mixing_of_a_spelt_out_stage_needs_two_views():
+    text = faults(GOOD + "sequences: {one: [{views: [low], images: low, mixing: replay}]}\n")
+    assert "mixing (replay) needs two views" in text
+
+
+def test_a_resolution_of_the_cells_above_the_canvas_is_refused():
+    text = faults("name: x\ncells: {strategies: [low], resolutions_px: [25, 300]}\n")
+    assert "resolution_px (300) is above data.canvas_px (227)" in text

@@ -103,6 +103,16 @@ def test_mixed_shows_both_forms_in_equal_proportion(mixing, passes):
         assert sorted(labels_of(batches)) == sorted(2 * list(range(N)))
 
 
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.25, 1, 10), (1.0, N, N)])
+def test_replay_shows_each_photo_once_a_share_of_them_in_high(share, least, most):
+    spec = stage("replay").model_copy(update={"replay_share": share})
+    batches = epoch(spec, [source("high"), source("low")])
+    assert sorted(labels_of(batches)) == list(range(N))
+    high = sum((images[:, 0, 0, 0] >= 90).sum().item() for (images,), _ in batches)
+    assert least <= high <= most
+    assert image_passes(spec) == 2 * N
+
+
 def test_balanced_batches_are_half_high_half_low():
     for (images,), labels in epoch(
         stage("balanced", batch_size=4), [source("high"), source("low")]

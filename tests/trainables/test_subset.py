@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from trainables.spec import SubsetSpec
-from trainables.subset import subset_rows
+from trainables.subset import subset_rows, training_labels
 
 LABELS = np.arange(200) % 10
 
@@ -42,3 +42,15 @@ def test_stratified_prefixes_hold_each_class_equally_and_are_nested():
 def test_more_images_than_there_are_is_an_error():
     with pytest.raises(ValueError, match="201 images asked for, 200"):
         rows(201)
+
+
+def test_shuffled_labels_are_the_true_ones_dealt_out_anew_by_the_seed():
+    true, first, again, other = (
+        training_labels(SubsetSpec(seed=seed, n_images=8, labels=labels), LABELS)
+        for seed, labels in ((0, "true"), (0, "shuffled"), (0, "shuffled"), (1, "shuffled"))
+    )
+    assert (true == LABELS).all()
+    assert (np.sort(first) == np.sort(LABELS)).all()
+    assert (first == again).all()
+    assert (first != LABELS).mean() > 0.5
+    assert (first != other).any()

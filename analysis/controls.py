@@ -1,0 +1,102 @@
+"""Staged beside what could explain its gain and what could beat it, each minus the others."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.difference_texts import accuracy_text, difference_text, interval_note
+from analysis.pages import Page, write_page
+from analysis.paired import Pair, tested_pairs
+from analysis.photos import Photos
+from analysis.runs import over_seeds
+from analysis.setting import setting_of
+
+#: What a row is compared with, in the order of the columns.
+AGAINST = ("low", "mixed", "staged_hl", "low_low", "low_long")
+#: Rows that make a run one of controls.
+CONTROLS = frozenset({"low_low", "low_long", "mixed_matched", "high_high"})
+
+
+def write_controls(
+    frame: pd.DataFrame,
+    photos: Photos,
+    plan: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    folder: Path,
+) -> list[Path]:
+    """Write `controls.csv`, `.md` and `.html` for a run with controls at one low resolution.
+
+    Args:
+        frame: of `runs.load`.
+        photos: the low-res test's.
+        plan: of `plan.json`.
+        recipe: of the run's `recipe.yaml`.
+        folder: made where it is not there.
+
+    Returns:
+        The files written; none for any other run.
+    """
+    done = frame.loc[(frame["status"] == "done") & (frame["table"] != "table2")]
+    if not CONTROLS & set(done["strategy"]) or len(set(done["resolution_px"])) > 1:
+        return []
+    differences = differences_of(done, photos)
+    title = f"Controls and rivals of Staged on low-res test: {setting_of(frame, recipe).title}"
+    page = Page(title, [_texts(done, differences, plan)], _notes(done))
+    return write_page(folder, "controls", page, differences)
+
+
+def differences_of(done: pd.DataFrame, photos: Photos) -> pd.DataFrame:
+    """Every cell minus each of `AGAINST` on the same photos and seeds; Holm over each column.
+
+    Args:
+        done: finished cells of `runs.load`, of one low resolution.
+        photos: the low-res test's.
+
+    Returns:
+        As of `paired.tested_pairs`; `table` is the strategy that is compared with.
+    """
+    cells = dict(zip(done["strategy"], done["cell"].str.rpartition("/")[0], strict=True))
+    pairs = [
+        Pair(other, cells[name], cells[other], float("nan"))
+        for other in AGAINST
+        for name in cells
+        if other in cells and name != other
+    ]
+    return tested_pairs(pairs, sorted(set(done["seed"].tolist())), photos)
+
+
+def passes_of(plan: Mapping[str, Any], key: str | None) -> int:
+    """Photos that pass through the network in a stage and those before it."""
+    total = 0
+    while key in plan["stages"]:
+        total += int(plan["stages"][key]["images"])
+        key = plan["stages"][key]["spec"]["parent"]
+    return total
+
+
+def _texts(done: pd.DataFrame, differences: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
+    written = {
+        (row["first"], row["table"]): difference_text(row) for row in differences.to_dict("records")
+    }
+    keys = dict(zip(done["cell"].str.rpartition("/")[0], done["stage_key"], strict=True))
+    rows = {}
+    for row in over_seeds(done).sort_values("accuracy_low", ascending=False).to_dict("records"):
+        columns = {
+            "photo passes": f"{passes_of(plan, keys[row['cell']]):,}",
+            "seeds": str(row["n_seeds"]),
+            "low-res test, %": accuracy_text(row),
+        }
+        minus = {f"minus {o}": written.get((row["cell"], o), "") for o in AGAINST}
+        rows[str(row["strategy"])] = columns | minus
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _notes(done: pd.DataFrame) -> list[str]:
+    return [
+        interval_note(len(set(done["seed"]))),
+        "Photo passes: of all stages of a row; that a network also taught does not count.",
+        "low_low: as many updates and the same restart as Staged, without high photos. low_long: "
+        "the same updates without the restart. mixed_matched: Mixed in the updates of Low.",
+    ]

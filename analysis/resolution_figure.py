@@ -1,0 +1,96 @@
+"""The resolution sweep as a picture: accuracies, and Staged minus the others."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from analysis.colours import COLOUR_MAP
+from analysis.figures import DOTS_PER_IN, LABEL_PT, TITLE_PT
+from analysis.resolutions import accuracies
+from analysis.setting import Setting
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = "osD^vP"
+#: Neighbours are drawn this share of a resolution apart, so that intervals do not hide each other.
+SPREAD = 0.03
+
+
+def write_resolution_figure(
+    frame: pd.DataFrame, differences: pd.DataFrame, setting: Setting, folder: Path
+) -> list[Path]:
+    """Write `resolutions.png` and `resolutions.svg`.
+
+    Args:
+        frame: of `runs.load`.
+        differences: of `resolutions.advantages`.
+        setting: for the title.
+        folder: made where it is not there.
+    """
+    import matplotlib as mpl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    figure = draw_resolutions(frame, differences, setting)
+    written = []
+    for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        path = folder / f"resolutions.{ending}"
+        with mpl.rc_context({"svg.hashsalt": "resolutions"}):
+            figure.savefig(path, dpi=DOTS_PER_IN, metadata=metadata)
+        written.append(path)
+    return written
+
+
+def draw_resolutions(frame: pd.DataFrame, differences: pd.DataFrame, setting: Setting) -> "Figure":
+    """Left a line a strategy, right the differences around zero; 95 % intervals."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 5.2), layout="constrained", facecolor="white")
+    figure.suptitle(setting.title_without_resolution, fontsize=TITLE_PT, parse_math=False)
+    left, right = figure.subplots(1, 2)
+    ends = ("accuracy_low", "accuracy_low_from", "accuracy_low_to")
+    _lines(left, accuracies(frame), "strategy", ends, 100)
+    left.set_ylabel("accuracy on low-res test, %", fontsize=LABEL_PT)
+    _lines(right, differences, "table", ("difference_points", "from_points", "to_points"), 1)
+    right.axhline(0, color="#444444", linewidth=1)
+    right.set_ylabel("Staged minus the other, points", fontsize=LABEL_PT)
+    for axes in (left, right):
+        _dress(axes, sorted(set(frame["resolution_px"].tolist())))
+    return figure
+
+
+def _lines(
+    axes: "Axes", table: pd.DataFrame, by: str, columns: tuple[str, str, str], scale: float
+) -> None:
+    import matplotlib as mpl
+
+    groups = list(table.groupby(by, sort=False))
+    for place, (name, rows) in enumerate(groups):
+        colour = mpl.colormaps[COLOUR_MAP](0.85 * place / max(len(groups) - 1, 1))
+        middle, low, high = (scale * rows[column].to_numpy() for column in columns)
+        shift = 1 + SPREAD * (place - (len(groups) - 1) / 2)
+        axes.errorbar(
+            rows["resolution_px"].to_numpy() * shift,
+            middle,
+            yerr=np.stack([middle - low, high - middle]).clip(min=0),
+            marker=MARKERS[place % len(MARKERS)],
+            markersize=5,
+            capsize=2,
+            linewidth=1.4,
+            color=colour,
+            label=str(name),
+        )
+
+
+def _dress(axes: "Axes", sides_px: list[int]) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(sides_px, [str(px) for px in sides_px])
+    axes.minorticks_off()
+    axes.set_xlabel("low resolution, px", fontsize=LABEL_PT)
+    axes.legend(fontsize=LABEL_PT, frameon=False)
+    axes.grid(color="#dddddd")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)

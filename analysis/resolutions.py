@@ -1,0 +1,113 @@
+"""Where staged training helps: accuracies and differences over low resolutions. S seeds."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.difference_texts import accuracy_text, difference_text, interval_note
+from analysis.pages import Page, write_page
+from analysis.paired import STAGED, Pair, tested_pairs
+from analysis.photos import Photos
+from analysis.runs import over_seeds
+from analysis.setting import setting_of
+
+#: What Staged is compared with at each resolution.
+AGAINST = ("low", "mixed", "low_low")
+
+
+def is_sweep(frame: pd.DataFrame) -> bool:
+    """Whether a run has finished cells at several low resolutions."""
+    done = frame.loc[(frame["status"] == "done") & (frame["table"] != "table2")]
+    return len(set(done["resolution_px"])) > 1
+
+
+def write_resolutions(
+    frame: pd.DataFrame, photos: Photos, recipe: Mapping[str, Any], folder: Path
+) -> list[Path]:
+    """Write `resolutions.csv`, `.md` and `.html` for a run at several low resolutions.
+
+    Args:
+        frame: of `runs.load`.
+        photos: the low-res test's.
+        recipe: of the run's `recipe.yaml`.
+        folder: made where it is not there.
+
+    Returns:
+        The files written; none for any other run.
+    """
+    if not is_sweep(frame):
+        return []
+    differences = advantages(frame, photos)
+    setting = setting_of(frame, recipe)
+    title = f"Low-res test by low resolution: {setting.title_without_resolution}"
+    page = Page(title, [_accuracies(frame), _differences(differences)], _notes(frame, differences))
+    return write_page(folder, "resolutions", page, differences)
+
+
+def advantages(frame: pd.DataFrame, photos: Photos) -> pd.DataFrame:
+    """Staged minus each of `AGAINST` at each resolution, paired; Holm over each one's resolutions.
+
+    Args:
+        frame: of `runs.load`.
+        photos: the low-res test's.
+
+    Returns:
+        As of `paired.tested_pairs` with a column `resolution_px`, rising; `table` is the strategy
+        that Staged is compared with.
+    """
+    done = frame.loc[frame["status"] == "done"]
+    pairs = dict(_pairs(done))
+    table = tested_pairs(pairs.values(), sorted(set(done["seed"].tolist())), photos)
+    sides_px = {(pair.first, pair.second): px for (px, _), pair in pairs.items()}
+    names = table[["first", "second"]].itertuples(index=False, name=None)
+    return table.assign(resolution_px=[sides_px[pair] for pair in names])
+
+
+def _pairs(done: pd.DataFrame) -> Iterator[tuple[tuple[int, str], Pair]]:
+    for other in AGAINST:
+        for px, cells in done.groupby("resolution_px", sort=True):
+            names = dict(zip(cells["strategy"], cells["cell"].str.rpartition("/")[0], strict=True))
+            if {other, STAGED} <= set(names):
+                pair = Pair(other, names[STAGED], names[other], float("nan"))
+                yield (int(str(px)), other), pair
+
+
+def accuracies(frame: pd.DataFrame) -> pd.DataFrame:
+    """`runs.over_seeds` of the finished cells, by strategy and rising resolution."""
+    done = frame.loc[frame["status"] == "done"]
+    return over_seeds(done).sort_values("resolution_px", kind="stable")
+
+
+def _accuracies(frame: pd.DataFrame) -> pd.DataFrame:
+    table = accuracies(frame)
+    texts = table.assign(text=[accuracy_text(row) for row in table.to_dict("records")])
+    return _by_resolution(texts, "strategy", list(dict.fromkeys(frame["strategy"])))
+
+
+def _differences(differences: pd.DataFrame) -> pd.DataFrame:
+    texts = differences.assign(text=[difference_text(r) for r in differences.to_dict("records")])
+    texts = texts.assign(table="Staged minus " + texts["table"])
+    return _by_resolution(texts, "table", list(dict.fromkeys(texts["table"])))
+
+
+def _by_resolution(texts: pd.DataFrame, column: str, order: list[str]) -> pd.DataFrame:
+    grid = texts.pivot_table(index="resolution_px", columns=column, values="text", aggfunc="first")
+    grid.index = pd.Index([f"{px} px" for px in grid.index])
+    return grid.reindex(columns=order).fillna("")
+
+
+def _notes(frame: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
+    lines = [interval_note(len(set(frame.loc[frame["status"] == "done", "seed"])))]
+    for other, rows in differences.groupby("table", sort=False):
+        real = rows.loc[rows["finding"] != "open"]
+        sides = {
+            sign: [f"{px} px" for px in real.loc[real["finding"] == sign, "resolution_px"]]
+            for sign in ("first", "second")
+        }
+        lines.append(
+            f"Staged above {other}: at {', '.join(sides['first']) or 'no resolution'}; below: at "
+            f"{', '.join(sides['second']) or 'no resolution'}; open at the others."
+        )
+    return lines

@@ -1,0 +1,77 @@
+"""Controls and rivals: each row minus what could explain it, on the same photos."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.controls import differences_of, passes_of, write_controls
+from analysis.photos import Photos
+
+N_PHOTOS, SEEDS = 400, (0, 1, 2)
+#: Share of photos that each strategy recognises; the first ones of the test.
+SHARES = {"low": 0.50, "low_low": 0.60, "staged_hl": 0.62, "distilled_hl": 0.80}
+
+
+@pytest.fixture
+def frame(make_cell):
+    rows = [
+        make_cell("custom", name, (8, 8), seed, low=share)
+        for name, share in SHARES.items()
+        for seed in SEEDS
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def photos(frame):
+    """Nested: a better strategy recognises all that a worse one does, and each seed the same."""
+    right = [np.arange(N_PHOTOS) < SHARES[s] * N_PHOTOS for s in frame["strategy"]]
+    return Photos({name: i for i, name in enumerate(frame["cell"])}, np.array(right))
+
+
+@pytest.fixture
+def plan(frame):
+    """Staged of two stages, the others of one, each of 100 photos."""
+    stages = {key: stage(100, None) for key in frame["stage_key"]}
+    first = frame.loc[frame["strategy"] == "low", "stage_key"].iloc[0]
+    staged = frame.loc[frame["strategy"] == "staged_hl", "stage_key"].iloc[-1]
+    return {"stages": stages | {staged: stage(100, first)}}
+
+
+def stage(images, parent):
+    return {"images": images, "spec": {"parent": parent}}
+
+
+def test_each_row_is_compared_with_each_baseline_that_is_there(frame, photos):
+    table = differences_of(frame, photos)
+    found = {
+        (row["first"].split("/")[0], row["table"]): round(row["difference_points"], 1)
+        for row in table.to_dict("records")
+    }
+    assert found["staged_hl", "low"] == 12.0
+    assert found["staged_hl", "low_low"] == 2.0
+    assert found["distilled_hl", "staged_hl"] == 18.0
+    assert ("low", "low") not in found
+    assert {other for _, other in found} == {"low", "low_low", "staged_hl"}
+
+
+def test_the_page_marks_what_is_real_and_says_what_it_cost(frame, photos, plan, recipe, tmp_path):
+    files = write_controls(frame, photos, plan, recipe, tmp_path)
+    assert [path.name for path in files] == ["controls.csv", "controls.md", "controls.html"]
+    rows = [line for line in files[1].read_text().splitlines() if line.startswith("| ")]
+    assert "distilled\\_hl" in rows[2], "the best first"
+    staged = next(row for row in rows if row.startswith("| staged\\_hl"))
+    cells = [cell.strip() for cell in staged.split("|")]
+    assert cells[2] == "200"
+    assert cells[5].startswith("+12.0")
+    assert cells[5].endswith("\\*")
+    assert passes_of(plan, frame["stage_key"].iloc[0]) == 100
+
+
+def test_runs_without_controls_or_with_several_resolutions_have_no_such_page(
+    frame, photos, plan, recipe, tmp_path
+):
+    plain = frame.loc[frame["strategy"] != "low_low"]
+    assert write_controls(plain, photos, plan, recipe, tmp_path) == []
+    sweep = frame.assign(resolution_px=[10, 25] * (len(frame) // 2))
+    assert write_controls(sweep, photos, plan, recipe, tmp_path) == []
