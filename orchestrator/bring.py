@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from orchestrator.cluster import Machine, ray_session
+from orchestrator.cluster import Machine, make_root, ray_session
 from orchestrator.display import program
 from orchestrator.experiment import load_experiment
 from orchestrator.flags import leading_words, parse
@@ -56,6 +56,7 @@ def _bring_dataset(name: str, flags: Sequence[str], console: Console) -> int:
         return source, root, download
 
     source, root, download = tyro.cli(options, args=list(flags), prog=f"f2c prepare {name}")
+    make_root(root)
     if download and name != "cub200":
         raise ConfigError(f"{name} has no public archive any more; give --from PATH")
     if download:
@@ -85,6 +86,7 @@ def _only_folder(folder: Path) -> Path:
 
 def _prepare_recipe(name: str | None, flags: Sequence[str], console: Console) -> int:
     recipe, machine = parse(name, flags)
+    make_root(machine.root)
     experiment = load_experiment(recipe, machine.root, must_exist=True)
     plan, data_root = make_plan([experiment]), machine.root / "data"
     views = plan.views().values()

@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import os
 import re
 import shlex
 import sys
@@ -31,14 +32,15 @@ VERBS = {
 
 #: Commands in messages, to be printed as the user can run them.
 _COMMAND = re.compile(rf"\bf2c (?=(?:{'|'.join(VERBS)})\b)")
+AFTER_FULL = "; free some space and run the same command again, nothing finished is lost"
 #: Columns of tables where there is no terminal to ask.
 PLAIN_WIDTH = 110
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; return the exit status (0, 2, 65, 70, 75, 130, 143)."""
+    """Run a verb; return the exit status (0, 2, 65, 70, 75, 129, 130, 143)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = _Console(soft_wrap=True, highlight=False, markup=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     if not given or given[0] in ("-h", "--help"):
@@ -58,13 +60,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fault(error, console)
 
 
+class _Console(Console):
+    """A terminal whose reader may go away, as in `f2c run | head -1`."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on in silence; Rich would end the run with status 1."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fault(error: Exception, console: Console) -> int:
     """Say what went wrong, in one sentence where the user can mend it; the exit status."""
     if isinstance(error, ConfigError | DataError | BusyError):
         console.print(_COMMAND.sub(f"{program()} ", hide_secrets(str(error))))
         return error.exit_status
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        console.print(f"the disk is full: {error}; free some space, then the same command again")
+        console.print(f"{error.strerror or error}".partition(";")[0] + AFTER_FULL)
         return 75
     console.print(hide_secrets("".join(traceback.format_exception(error))))
     console.print("this is a fault of the program; finished stages are kept")
@@ -86,12 +97,13 @@ def usage() -> str:
 
 
 def _run(arguments: Sequence[str], console: Console) -> int:
-    from orchestrator.cluster import check_local_machine
+    from orchestrator.cluster import check_local_machine, make_root
     from orchestrator.flags import leading_words, parse
 
     words = leading_words(arguments)
     recipe, machine = parse(words[0] if words else None, arguments[len(words) :])
     check_local_machine(machine)
+    make_root(machine.root)
     from orchestrator.estimate import plan_text
     from orchestrator.run_copy import bring_run, send_run
 

@@ -1,10 +1,11 @@
 """Ray: start a private one or join the one that is named, after checking what is asked of it."""
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,26 @@ def check_local_machine(machine: Machine) -> None:
         raise ConfigError(
             f"--cpus-per-stage {machine.cpus_per_stage} is more than this machine's {n_cpus} CPUs"
         )
+
+
+def make_root(root: Path) -> None:
+    """Make the root, where it is new for its owner alone, and see that it can be written.
+
+    Raises:
+        ConfigError: when it cannot.
+        OSError: ENOSPC when its disk is full.
+    """
+    try:
+        if not root.exists():
+            root.mkdir(parents=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise ConfigError(
+            f"--root {root} cannot be written ({error.strerror}); name another folder"
+        ) from None
 
 
 def local_cpus() -> int:
@@ -147,12 +168,19 @@ def ray_session(machine: Machine) -> Iterator[int]:
     try:
         if own:
             _init(machine, temporary)
+            _hide_token(Path.home() / ".ray" / "auth_token")
         yield slots_of(machine, cluster_nodes())
     finally:
         if own:
             ray.shutdown()
             if machine.address == "local" and temporary is not None:
                 shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _hide_token(file: Path) -> None:
+    """Ray leaves its token readable by all; whoever has it can run code as this user."""
+    with suppress(OSError):  # no token, or somebody else's
+        file.chmod(0o600)
 
 
 def _init(machine: Machine, temporary: Path | None) -> None:

@@ -12,14 +12,17 @@ from types import FrameType
 from trainables.bucket import original_of
 from trainables.errors import ConfigError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: From the first signal to the end of the process, whatever is still going on.
+GRACE_S = 20.0
 
 
 class Stop:
     """A request to stop: seen by the driver as an event, by every stage as a file."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, grace_s: float = GRACE_S) -> None:
         self.file = file
+        self._grace_s = grace_s
         self.event = threading.Event()
         self.signal: int | None = None
         self._forget()
@@ -41,6 +44,10 @@ class Stop:
 
         def handle(number: int, _frame: FrameType | None) -> None:
             self.request(number)
+            # What is saved is saved by a rename, so ending in the middle of anything is safe.
+            late = threading.Timer(self._grace_s, os._exit, (128 + number,))
+            late.daemon = True
+            late.start()
 
         for number in SIGNALS:
             signal.signal(number, handle)

@@ -1,13 +1,17 @@
+import os
+import stat
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from orchestrator import cluster
-from orchestrator.cluster import Machine, bfloat16_pays, ray_session, settled
+from orchestrator.cli import main
+from orchestrator.cluster import Machine, bfloat16_pays, make_root, ray_session, settled
 from orchestrator.growth import Node
 from orchestrator.recipe import Recipe
-from trainables.errors import BusyError
+from trainables.errors import BusyError, ConfigError
 
 CPU = Machine(Path())
 
@@ -71,3 +75,54 @@ def test_ray_that_is_slow_to_start_is_asked_twice_then_told_in_one_sentence(monk
     monkeypatch.setitem(sys.modules, "ray", SlowRay(starts_at=9))
     with pytest.raises(BusyError, match="too busy; run the same command again"), ray_session(CPU):
         pass
+
+
+def test_r06_s15_our_ray_is_private_local_and_without_a_dashboard(monkeypatch, tmp_path):
+    given = {}
+
+    class RecordingRay(SlowRay):
+        def init(self, **options):
+            given.update(options)
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.touch(mode=0o644)
+    monkeypatch.setitem(sys.modules, "ray", RecordingRay(starts_at=1))
+    with ray_session(CPU):
+        temporary = Path(given["_temp_dir"])
+        assert stat.S_IMODE(temporary.stat().st_mode) == 0o700
+        assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert given["address"] == "local"
+    assert given["include_dashboard"] is False
+    assert not temporary.exists()
+
+
+def test_s20_a_new_root_is_its_owners_alone_and_an_old_one_keeps_its_mode(tmp_path):
+    before = os.umask(0)
+    try:
+        make_root(tmp_path / "new" / "runs")
+        (tmp_path / "shared").mkdir(mode=0o770)
+        make_root(tmp_path / "shared")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new" / "runs").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o770
+
+
+def test_f04_a_root_that_cannot_be_written_is_refused_before_anything_else(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    root = tmp_path / "file" / "runs"
+    assert main(["run", "demo", "--root", str(root), "--gpus-per-stage", "0"]) == 2
+    assert f"--root {root} cannot be written" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_f04_a_file_system_that_is_read_only_is_refused(tmp_path):
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(tmp_path)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    try:
+        with pytest.raises(ConfigError, match="Read-only file system"):
+            make_root(tmp_path)
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
