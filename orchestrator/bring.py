@@ -12,14 +12,15 @@ from rich.console import Console
 
 from orchestrator.cluster import Machine, make_root, ray_session
 from orchestrator.display import program
-from orchestrator.experiment import load_experiment
+from orchestrator.experiment import Experiment, load_experiment
 from orchestrator.flags import leading_words, parse
 from orchestrator.forest_training import ensure_forest
 from orchestrator.plan import make_plan
 from orchestrator.preparing import missing_views, photo_work, prepare_views
 from orchestrator.recipe import Recipe
+from orchestrator.verifying import verify
 from trainables.archive import download_cub200, extract
-from trainables.datasets import DATASETS, read_index
+from trainables.datasets import DATASETS, find_dataset, read_index
 from trainables.errors import ConfigError, DataError
 from trainables.index import file_sums
 from trainables.prepare import IN_PROCESS_PHOTOS
@@ -52,10 +53,13 @@ def _bring_dataset(name: str, flags: Sequence[str], console: Console) -> int:
         root: Path = Path("runs"),
         *,
         download: bool = False,
-    ) -> tuple[Path | None, Path, bool]:
-        return source, root, download
+        verify: bool = False,
+    ) -> tuple[Path | None, Path, bool, bool]:
+        return source, root, download, verify
 
-    source, root, download = tyro.cli(options, args=list(flags), prog=f"f2c prepare {name}")
+    source, root, download, must_verify = tyro.cli(
+        options, args=list(flags), prog=f"f2c prepare {name}"
+    )
     make_root(root)
     if download and name != "cub200":
         raise ConfigError(f"{name} has no public archive any more; give --from PATH")
@@ -73,6 +77,8 @@ def _bring_dataset(name: str, flags: Sequence[str], console: Console) -> int:
     index = read_index(DataSpec(dataset=name, root=str(folder)))
     splits = ", ".join(f"{len(index.rows(split))} {split}" for split in ("train", "test"))
     console.print(f"{name}: {len(index.class_names)} classes, {splits} photos in {folder}")
+    if must_verify:
+        verify(index, root / "data", console)
     plan = NEXT_PLAN.get(name, OWN_PLAN.format(name=name))
     console.print(f"next  {program()} plan {plan} --data.root {shlex.quote(str(folder))}")
     return 0
@@ -84,11 +90,14 @@ def _only_folder(folder: Path) -> Path:
     return inside[0] if len(inside) == 1 and len(list(folder.iterdir())) <= 2 else folder
 
 
-def _prepare_recipe(name: str | None, flags: Sequence[str], console: Console) -> int:
+def _prepare_recipe(name: str | None, given: Sequence[str], console: Console) -> int:
+    flags = [flag for flag in given if flag != "--verify"]
     recipe, machine = parse(name, flags)
     make_root(machine.root)
     experiment = load_experiment(recipe, machine.root, must_exist=True)
     plan, data_root = make_plan([experiment]), machine.root / "data"
+    if len(flags) < len(given):
+        _verify_files(experiment, data_root, console)
     views = plan.views().values()
     missing = missing_views(experiment, views, data_root)
     large = any(len(i) >= IN_PROCESS_PHOTOS for i, _, _ in photo_work(experiment, missing))
@@ -101,6 +110,21 @@ def _prepare_recipe(name: str | None, flags: Sequence[str], console: Console) ->
     console.print(f"ready: {len(views)} views under {data_root}")
     console.print(f"next  {program()} run {shlex.join([*([name] if name else []), *flags])}")
     return 0
+
+
+def _verify_files(experiment: Experiment, data_root: Path, console: Console) -> None:
+    """Verify the photos of an experiment, where they are files."""
+    recipe = experiment.recipe
+    for index, data in (
+        (experiment.index, recipe.data),
+        (experiment.auxiliary_index, recipe.auxiliary),
+    ):
+        if (
+            index is not None
+            and data is not None
+            and find_dataset(data.dataset).read_photos is None
+        ):
+            verify(index, data_root, console)
 
 
 def _prepare_forest(flags: Sequence[str], console: Console) -> int:
