@@ -16,7 +16,7 @@ from trainables.errors import BusyError, ConfigError, DataError
 from trainables.secrets import hide_secrets
 
 VERBS = {
-    "prepare": "prepare RECIPE | SET --from PATH | cub200 --download | forest --images DIR; --verify",
+    "prepare": "prepare RECIPE | SET --from PATH | cub200 --download | forest --images D; --verify",
     "plan": "plan RECIPE...         cells, stages, what is shared and done, time, disk",
     "run": "run [RECIPE]           train what is missing, then tables and figures",
     "status": "status RECIPE          which cells are done",
