@@ -110,3 +110,11 @@ def test_strategies_can_be_asked_for_at_a_part_of_the_photos(experiment):
     assert names(made) == ["high/h8-l0/s0", "low/h0-l2/s0", "low_low/h8-l2/s0"]
     with pytest.raises(ConfigError, match="levels are 0"):
         names(experiment(cells=cells | {"strategies_at": [8, 0]}))
+
+
+def test_c07_a_level_given_twice_is_one_and_a_recipe_without_cells_is_refused(experiment):
+    once = cells_of(experiment(cells={"high": [0, 8], "low": [8]}).recipe, 800)
+    twice = cells_of(experiment(cells={"high": [0, 8, 0], "low": [8, 8]}).recipe, 800)
+    assert twice == once
+    with pytest.raises(ConfigError, match="asks for no cells"):
+        cells_of(experiment(cells={}).recipe, 800)

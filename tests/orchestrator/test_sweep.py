@@ -433,6 +433,38 @@ def test_bad_photos_are_all_named_before_training_and_nothing_is_lost(tmp_path, 
     assert "2 done" in printed
 
 
+def test_n07_tuning_never_opens_a_test_photo(tmp_path, capsys):
+    data = folder_with_faults(tmp_path / "photos")
+    for name in ("empty.jpg", "page.jpg", "cut.jpg", "moving.png"):
+        (data / "train" / "a" / name).unlink()
+    for photo in (data / "test").rglob("*.jpg"):
+        photo.write_text("no photo")
+    fields = small() | {"cells": {"strategies": ["low"]}, "table": "custom"}
+    fields["data"] = {
+        "dataset": "folder", "root": str(data), "canvas_px": 24, "resolution_px": 12,
+        "validation": 0.5,
+    }  # fmt: skip
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(yaml.safe_dump(fields))
+    command = ["run", str(recipe), "--root", str(tmp_path / "runs"), "--executor", "inline"]
+    assert main(command) == 0
+    assert "1 done" in capsys.readouterr().out
+
+
+def test_d22_changed_photos_are_another_data_set_and_their_stages_are_trained_anew(tmp_path):
+    data = folder_with_faults(tmp_path / "photos")
+    for name in ("empty.jpg", "page.jpg", "cut.jpg", "moving.png"):
+        (data / "train" / "a" / name).unlink()
+    fields = small() | {"cells": {"strategies": ["low"]}, "table": "custom"}
+    fields["data"] = {"dataset": "folder", "root": str(data), "canvas_px": 24, "resolution_px": 12}
+    first = sweep(tmp_path / "runs", fields)
+    photo = data / "train" / "b" / "2.jpg"
+    photo.write_bytes((data / "train" / "b" / "3.jpg").read_bytes())
+    second = sweep(tmp_path / "runs", fields)
+    assert len(first.progress.trained) == len(second.progress.trained) == 1
+    assert not set(first.plan.stages) & set(second.plan.stages)
+
+
 def test_status_and_explain_after_a_run(golden, tmp_path, capsys):
     root, _ = golden
     recipe = tmp_path / "small.yaml"

@@ -1,0 +1,41 @@
+"""What the project says of servers, clusters and packages that others can reach."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[1]
+TEXTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")]
+
+
+def test_s17_every_documented_mlflow_server_is_local_or_asks_who_comes():
+    lines = [line for text in TEXTS for line in text.read_text().splitlines()]
+    servers = [line for line in lines if re.search(r"mlflow (server|ui)\b", line)]
+    assert servers
+    for line in servers:
+        assert "--disable-security-middleware" not in line
+        open_to_all = "0.0.0.0" in line or re.search(r"--host (?!127\.0\.0\.1|localhost)", line)
+        assert not open_to_all or ("basic-auth" in line and "--allowed-hosts" in line)
+
+
+def test_s19_every_package_of_the_lock_has_its_hashes():
+    text = (REPOSITORY / "requirements.lock").read_text()
+    joined = text.replace("\\\n", " ")
+    pinned = [line for line in joined.splitlines() if re.match(r"[A-Za-z0-9].*==", line)]
+    assert len(pinned) > 50
+    assert [line.split()[0] for line in pinned if "--hash=sha256:" not in line] == []
+    assert "--require-hashes" in (REPOSITORY / "Makefile").read_text()
+
+
+def test_s16_the_cluster_file_opens_nothing_to_the_world():
+    file = REPOSITORY / "cluster.yaml"
+    if not file.exists():
+        pytest.skip("there is no cluster.yaml yet")
+    text = file.read_text()
+    assert isinstance(yaml.safe_load(text), dict)
+    told = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    assert "dashboard-host=0.0.0.0" not in told
+    assert "0.0.0.0/0" not in told
+    assert not re.search(r"AKIA[0-9A-Z]{16}|aws_secret_access_key|BEGIN .*PRIVATE KEY", told)
