@@ -185,7 +185,7 @@ class Tracker:
             run = self._create_child(stage, cache)
             mirrored, tested, params = set(), set(), self._params(stage)
         else:
-            history = self._client.get_metric_history(run.info.run_id, "train/loss")
+            history = self._client.get_metric_history(run.info.run_id, "train/accuracy")
             mirrored = {point.step for point in history}
             tested = set(run.data.metrics)
             params = [] if run.data.params else self._params(stage)

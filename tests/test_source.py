@@ -79,7 +79,7 @@ def sources() -> list[Path]:
     return found
 
 
-def test_s03_nothing_in_the_source_can_run_what_it_reads():
+def test_s03_s04_nothing_in_the_source_can_run_what_it_reads():
     found = [
         f"{file.relative_to(REPOSITORY)}:{fault}"
         for file in sources()

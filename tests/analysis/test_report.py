@@ -92,7 +92,7 @@ def test_sections_stand_in_the_order_in_which_one_reads(run, tmp_path):
     ]
 
 
-def test_names_with_markup_do_not_run(run, tmp_path, recipe):
+def test_s11_names_with_markup_do_not_run(run, tmp_path, recipe):
     hostile = "<img src=x onerror=alert(1)>"
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"description": hostile}))
     (run / "run.json").write_text(json.dumps({"command": hostile}))

@@ -10,7 +10,7 @@ from tests.faults.gold import assert_mlflow, events_of, gold_of, resume, weights
 
 
 @pytest.mark.parametrize("point", ["mlflow:raise:1", "mlflow:raise:5", "mlflow.sent:raise:4"])
-def test_m02_mlflow_that_fails_in_mid_run_costs_nothing_and_is_filled_in(
+def test_k12_m02_mlflow_that_fails_in_mid_run_costs_nothing_and_is_filled_in(
     begun, gold, tmp_path, point
 ):
     assert begun(point).status == 0

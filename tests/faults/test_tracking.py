@@ -1,11 +1,16 @@
 """MLflow away, a run killed, a record replayed: one run a stage, each point once, no secret."""
 
+import math
 import shutil
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from orchestrator.experiment import load_experiment
+from orchestrator.plan import make_plan
+from orchestrator.recipe import Recipe
+from orchestrator.tracking import Tracker
 from tests.faults import runner
 from tests.faults.gold import Gold, assert_mlflow, weights_of
 
@@ -87,3 +92,26 @@ def test_m01_s18_mlflow_away_costs_nothing_but_itself_and_no_secret_is_written(
     assert [secret for secret in SECRETS.values() if secret.encode() in written] == []
     sync(tmp_path)
     assert_mlflow(tmp_path, gold)
+
+
+def test_m09_a_loss_that_is_no_number_is_a_tag_and_the_run_goes_on(tmp_path):
+    experiment = load_experiment(
+        Recipe.model_validate(runner.small(), strict=False), tmp_path, must_exist=True
+    )
+    plan = make_plan([experiment])
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = Tracker(experiment, plan, tmp_path, uri)
+    key = next(iter(plan.stages))
+    record = {
+        "epoch": 1, "loss": math.inf, "accuracy": 0.25, "lr": 0.1, "seconds": 1.0,
+        "images_seen": 32,
+    }  # fmt: skip
+    tracker.notify({"event": "epoch", "key": key, "record": record})
+    tracker.notify({"event": "stage_end", "key": key, "status": "diverged", "epochs": [record]})
+    tracker.finish("failed", {}, "", [])
+    assert tracker.failure is None
+    (run,) = (run for run in MlflowClient(uri).search_runs(["1"], "tags.kind != 'sweep'"))
+    assert run.data.tags["nonfinite"] == "train/loss"
+    assert "train/loss" not in run.data.metrics
+    assert run.data.metrics["train/accuracy"] == 0.25
+    assert run.info.status == "FAILED"

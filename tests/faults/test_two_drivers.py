@@ -16,7 +16,9 @@ def started(root: Path, name: str) -> list[str]:
     return [e["key"] for e in map(json.loads, lines) if e["event"] == "stage_start"]
 
 
-def test_f13_two_drivers_train_each_stage_once_and_both_tables_are_whole(golden, gold, tmp_path):
+def test_f13_m06_two_drivers_train_each_stage_once_and_both_tables_are_whole(
+    golden, gold, tmp_path
+):
     shutil.copytree(golden[0] / "data", tmp_path / "data")
     names = ("small", "other")
     processes = [runner.start(tmp_path, recipe=runner.small(name=name)) for name in names]

@@ -44,7 +44,7 @@ def test_seeds_repeat_every_cell(experiment):
         ({"step": 0, "high": [0], "low": [1]}, "cells.step must be"),
     ],
 )
-def test_impossible_cells_are_refused_with_the_arithmetic(experiment, cells, message):
+def test_d18_impossible_cells_are_refused_with_the_arithmetic(experiment, cells, message):
     with pytest.raises(ConfigError, match=message):
         names(experiment(cells=cells))
 

@@ -1,5 +1,7 @@
 """The record of a run: appended, whole line by line, whatever happened to the run before."""
 
+import threading
+
 from orchestrator.events import Background, EventLog
 from orchestrator.syncing import read_events
 
@@ -32,3 +34,16 @@ def test_s18_what_a_server_answers_is_kept_without_secrets(monkeypatch):
     background.submit(refused)
     background.drain()
     assert background.failure == "OSError: 401 for http://***@host with ***"
+
+
+def test_m04_a_slow_server_does_not_hold_up_the_run():
+    answers, done = threading.Event(), []
+    background = Background("test")
+    background.submit(answers.wait)
+    for number in range(100):
+        background.submit(lambda n=number: done.append(n))
+    assert done == []
+    answers.set()
+    background.drain()
+    assert done == list(range(100))
+    assert background.failure is None

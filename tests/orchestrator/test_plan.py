@@ -55,7 +55,7 @@ def test_where_and_how_fast_is_no_identity(experiment):
     assert list(plan_of(here).stages) == list(plan_of(there).stages)
 
 
-def test_what_changes_numbers_changes_the_keys_it_must_and_no_others(experiment):
+def test_c08_what_changes_numbers_changes_the_keys_it_must_and_no_others(experiment):
     base = set(plan_of(experiment()).stages)
     assert not base & set(plan_of(experiment(train={"lr": 0.02})).stages)
     assert not base & set(plan_of(experiment(seeds=[1])).stages)

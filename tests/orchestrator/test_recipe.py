@@ -69,7 +69,7 @@ def test_s13_hostile_or_broken_yaml_is_one_clear_error(text):
     assert "x.yaml" in faults(text)
 
 
-def test_comments_order_and_whitespace_do_not_matter():
+def test_c09_comments_order_and_whitespace_do_not_matter():
     assert parse_recipe(GOOD, "a") == parse_recipe(
         "# a comment\ncells:\n  strategies:\n  - high\n\nname:   x\n", "b"
     )

@@ -277,7 +277,7 @@ def count(root: Path, kind: str) -> int:
 
 @pytest.mark.ray
 @pytest.mark.parametrize(("executor", "ended"), [("ray", 4), ("inline", 1)])
-def test_k01_k02_killed_and_started_again_it_ends_with_the_same_weights(
+def test_k01_k02_m08_killed_and_started_again_it_ends_with_the_same_weights(
     golden, tmp_path, start, executor, ended
 ):
     root, _ = golden
@@ -338,7 +338,7 @@ def test_i01_i03_a_signal_stops_in_order_and_prints_how_to_resume(
         (["explain", "demo", "staged_hl/h3-l9/s0"], 2, "near are"),
     ],
 )  # fmt: skip
-def test_bad_input_gets_one_clear_sentence_and_its_exit_status(
+def test_c06_r01_r02_bad_input_gets_one_clear_sentence_and_its_exit_status(
     tmp_path, capsys, monkeypatch, arguments, status, text
 ):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -465,7 +465,7 @@ def test_d22_changed_photos_are_another_data_set_and_their_stages_are_trained_an
     assert not set(first.plan.stages) & set(second.plan.stages)
 
 
-def test_status_and_explain_after_a_run(golden, tmp_path, capsys):
+def test_c08_status_and_explain_after_a_run(golden, tmp_path, capsys):
     root, _ = golden
     recipe = tmp_path / "small.yaml"
     recipe.write_text(yaml.safe_dump(small()))

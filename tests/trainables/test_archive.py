@@ -107,12 +107,12 @@ def test_empty_target_is_filled_and_a_full_one_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     "name", ["../canary", "a/../../canary", "/canary", "//canary", "a\nb", "..\\canary"]
 )
-def test_path_that_leads_outside_is_refused(tmp_path, name):
+def test_s05_path_that_leads_outside_is_refused(tmp_path, name):
     assert "lead outside" in refusal(tmp_path, tar_bytes(("ok.txt", b"x"), (name, b"x")))
 
 
 @pytest.mark.parametrize("name", ["../canary", "a/../../canary", "/canary", "a\nb", "..\\canary"])
-def test_zip_path_that_leads_outside_is_refused(tmp_path, name):
+def test_s08_zip_path_that_leads_outside_is_refused(tmp_path, name):
     assert "lead outside" in refusal(tmp_path, zip_bytes(("ok.txt", b"x"), (name, b"x")))
 
 
@@ -133,18 +133,18 @@ def test_zip_name_with_a_nul_is_refused(tmp_path):
         entry("pipe", tarfile.FIFOTYPE),
     ],
 )
-def test_what_is_neither_file_nor_folder_is_refused(tmp_path, member):
+def test_s06_what_is_neither_file_nor_folder_is_refused(tmp_path, member):
     content = tar_bytes(*CONTENT.items(), member, (f"{member.name}/canary", b"x"))
     assert "neither a file nor a folder" in refusal(tmp_path, content)
 
 
-def test_zip_link_is_refused(tmp_path):
+def test_s08_zip_link_is_refused(tmp_path):
     link = zipfile.ZipInfo("link")
     link.create_system, link.external_attr = 3, 0o120777 << 16
     assert "neither a file nor a folder" in refusal(tmp_path, zip_bytes((link, b"../..")))
 
 
-def test_set_user_id_is_dropped(tmp_path):
+def test_s06_set_user_id_is_dropped(tmp_path):
     info = tarfile.TarInfo("program")
     info.mode = 0o6777
     extract(save(tmp_path, tar_bytes(info)), tmp_path / "target")
@@ -152,7 +152,7 @@ def test_set_user_id_is_dropped(tmp_path):
 
 
 @pytest.mark.parametrize("make", [tar_bytes, zip_bytes])
-def test_too_many_members_are_refused(tmp_path, make):
+def test_s07_too_many_members_are_refused(tmp_path, make):
     content = make(*((f"{i}.txt", b"") for i in range(6)))
     assert "more than 5 files" in refusal(tmp_path, content, max_members=5)
 
@@ -168,7 +168,7 @@ def test_too_many_bytes_are_refused(tmp_path, make):
     [gzip.compress(tar_bytes(("zeros", bytes(4 << 20)))), zip_bytes(("zeros", bytes(4 << 20)))],
     ids=["tar", "zip"],
 )
-def test_bomb_is_refused(tmp_path, content):
+def test_s07_bomb_is_refused(tmp_path, content):
     assert "more" in refusal(tmp_path, content)
 
 
@@ -295,7 +295,7 @@ def test_file_that_is_there_is_not_fetched_again(server, tmp_path):
     assert len(server.ranges) == 1
 
 
-def test_cut_download_is_continued(server, tmp_path):
+def test_d24_cut_download_is_continued(server, tmp_path):
     server.cuts = 2
     assert download(server.url, MD5, tmp_path).read_bytes() == BODY
     assert server.ranges == [None, "bytes=65536-", "bytes=131072-"]
@@ -321,13 +321,13 @@ def test_whole_leftover_is_taken(server, tmp_path):
 
 
 @pytest.mark.parametrize("body", [b"X" + BODY, BODY[:-1], b""])
-def test_wrong_sum_installs_nothing(server, tmp_path, body):
+def test_d24_wrong_sum_installs_nothing(server, tmp_path, body):
     server.body = body
     assert MD5 in failed_download(server, tmp_path)
     assert not any(tmp_path.iterdir())
 
 
-def test_html_page_in_place_of_the_archive_is_called_so(server, tmp_path):
+def test_d24_html_page_in_place_of_the_archive_is_called_so(server, tmp_path):
     server.body = b"<!DOCTYPE html><title>Sign in</title>" * 9
     assert "this is an HTML page" in failed_download(server, tmp_path)
     assert not any(tmp_path.iterdir())

@@ -146,7 +146,7 @@ def test_python_objects_are_named_and_refused(tmp_path, protocol, trap, named):
         read(tmp_path, saved(layers, protocol))
 
 
-def test_nothing_of_a_refused_file_runs(tmp_path):
+def test_s01_nothing_of_a_refused_file_runs(tmp_path):
     canary = tmp_path / "canary"
     for protocol in range(6):
         content = pickle.dumps(Runs(os.system, f"touch {canary}"), protocol=protocol)

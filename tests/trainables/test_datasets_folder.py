@@ -56,7 +56,7 @@ def test_validation_folder_is_read_too(tmp_path):
     assert Counter(read(tmp_path).splits) == {"train": 1, "test": 1, "validation": 1}
 
 
-def test_classes_missing_from_a_split_do_not_shift_labels_but_are_named(tmp_path):
+def test_d17_classes_missing_from_a_split_do_not_shift_labels_but_are_named(tmp_path):
     make_photos(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "train/c/1.jpg")
     make_photos(tmp_path, "test/a/2.jpg", "test/c/2.jpg", "test/d/2.jpg")
     text = refusal(tmp_path)
@@ -132,7 +132,7 @@ def test_file_name_with_a_newline_is_refused(tmp_path):
     assert "control character" in refusal(tmp_path)
 
 
-def test_class_name_that_would_control_the_terminal_is_refused(tmp_path):
+def test_s11_class_name_that_would_control_the_terminal_is_refused(tmp_path):
     make_photos(tmp_path, "a\x1b[2J/1.jpg", "a\x1b[2J/2.jpg")
     assert "\x1b" not in refusal(tmp_path)
 
@@ -145,7 +145,7 @@ def test_links_inside_are_followed(tmp_path):
     assert read(root).paths == ("a/1.jpg", "a/2.jpg", "b/3.jpg")
 
 
-def test_links_to_the_outside_are_refused(tmp_path):
+def test_d21_links_to_the_outside_are_refused(tmp_path):
     make_photos(tmp_path, "outside/1.jpg", "root/a/1.jpg")
     root = tmp_path / "root"
     (root / "a" / "2.jpg").symlink_to(tmp_path / "outside" / "1.jpg")
@@ -155,7 +155,7 @@ def test_links_to_the_outside_are_refused(tmp_path):
     assert "'b': leads out of the root" in text
 
 
-def test_circles_of_links_end_and_bring_no_photos_of_other_classes(tmp_path):
+def test_d21_circles_of_links_end_and_bring_no_photos_of_other_classes(tmp_path):
     make_photos(tmp_path, "a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg")
     (tmp_path / "a" / "up").symlink_to("..")
     (tmp_path / "a" / "self").symlink_to(".")
@@ -203,7 +203,7 @@ def test_folder_with_index_csv_is_read_by_it(tmp_path):
     ],
     ids=["bom", "crlf", "cr", ";", "tab", "blank", "no-end", "header", "repeats", "respelt"],
 )
-def test_spellings_of_the_same_table(tmp_path, text):
+def test_d20_spellings_of_the_same_table(tmp_path, text):
     write_csv(tmp_path, text)
     index = read(tmp_path)
     assert index.paths == ("a1.jpg", "a2.jpg", "b1.jpg", "b2.jpg")
@@ -226,7 +226,7 @@ def test_text_that_is_not_utf8_is_refused_with_its_line(tmp_path):
     assert "not UTF-8" in refusal(tmp_path)
 
 
-def test_shifted_rows_are_refused_with_their_lines(tmp_path):
+def test_d20_shifted_rows_are_refused_with_their_lines(tmp_path):
     write_csv(tmp_path, HEADER + ROWS + "a3.jpg,Audi, S4,train\n\na4.jpg,a\n")
     text = refusal(tmp_path)
     assert "line 6: 4 fields, the header has 3" in text
@@ -248,7 +248,7 @@ def test_wrong_columns_are_refused(tmp_path, header):
 
 
 @pytest.mark.parametrize("label", ["3.0", "nan", "NaN", "", "  ", "-1", "-100", "inf", "1e3", ".5"])
-def test_unusable_label_is_refused_with_its_line(tmp_path, label):
+def test_d14_unusable_label_is_refused_with_its_line(tmp_path, label):
     write_csv(tmp_path, HEADER + ROWS + f"a3.jpg,{label},train\n")
     text = refusal(tmp_path)
     assert "line 6: label" in text
@@ -301,7 +301,7 @@ def test_unknown_split_is_refused_with_its_line(tmp_path):
         ("x/../a1.jpg,a,train", "'..'"),
     ],
 )
-def test_rows_that_contradict_are_refused_with_both_lines(tmp_path, row, contradiction):
+def test_d15_rows_that_contradict_are_refused_with_both_lines(tmp_path, row, contradiction):
     write_csv(tmp_path, HEADER + ROWS + row + "\n")
     text = refusal(tmp_path)
     assert contradiction in text

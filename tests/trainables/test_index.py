@@ -158,7 +158,7 @@ def fewer_rows(index):
 @pytest.mark.parametrize(
     "change", [other_label, other_box, whole_photo, other_class_name, other_split, fewer_rows]
 )
-def test_key_differs_when_the_table_does(photos, tmp_path, change):
+def test_f09_key_differs_when_the_table_does(photos, tmp_path, change):
     cache = tmp_path / "sums.json"
     assert content_key(photos, cache) != content_key(change(photos), cache)
 
@@ -189,7 +189,7 @@ def test_damaged_cache_is_made_anew(photos, tmp_path, text):
     assert len(json.loads(cache.read_text())) == len(photos)
 
 
-def test_missing_photos_are_listed_together(photos, tmp_path):
+def test_d11_missing_photos_are_listed_together(photos, tmp_path):
     for path in photos.paths[:3]:
         (photos.root / path).unlink()
     with pytest.raises(DataError) as caught:

@@ -39,7 +39,7 @@ def make_index(root, paths, boxes=None, splits=None, labels=None, class_names=("
         ("x" * 300 + ".jpg", "too long"),
     ],
 )
-def test_path_that_is_no_plain_name_is_refused_with_its_row(tmp_path, path, reason):
+def test_s10_path_that_is_no_plain_name_is_refused_with_its_row(tmp_path, path, reason):
     index = make_index(tmp_path, ["fine.jpg", path])
     with pytest.raises(DataError) as caught:
         checks.check_paths(index, ["line 2", "line 3"])
@@ -110,7 +110,7 @@ def test_folder_in_place_of_a_photo_is_refused(tmp_path):
         ([-9, 0, 0, 5], "outside"),
     ],
 )
-def test_impossible_box_is_refused_with_its_row(tmp_path, box, reason):
+def test_d13_impossible_box_is_refused_with_its_row(tmp_path, box, reason):
     with pytest.raises(DataError, match=rf"(?s)\(1\).*row 1: 'b.jpg'.*{reason}"):
         checks.check_boxes(make_index(tmp_path, ["a.jpg", "b.jpg"], [[0, 0, 1, 1], box]))
 
@@ -128,7 +128,7 @@ def test_many_faults_are_counted_and_twenty_shown(tmp_path):
     assert "and 5 more" in lines[-2]
 
 
-def test_repeated_photo_is_refused_with_all_rows(tmp_path):
+def test_d11_repeated_photo_is_refused_with_all_rows(tmp_path):
     index = make_index(tmp_path, ["a.jpg", "b.jpg", "a.jpg"], splits=["train", "train", "test"])
     with pytest.raises(DataError, match=r"row 0 \(train\), row 2 \(test\): 'a.jpg'"):
         checks.check_unique(index)

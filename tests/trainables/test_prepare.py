@@ -308,7 +308,7 @@ def test_large_sets_without_a_cluster_are_prepared_here(
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_session")
 @pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*")
-def test_d23_ray_data_makes_the_same_views_and_lists_bad_rows(
+def test_d23_n06_ray_data_makes_the_same_views_and_lists_bad_rows(
     index: Index, views: list[ViewSpec], data_root: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "IN_PROCESS_PHOTOS", 1)

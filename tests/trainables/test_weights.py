@@ -76,7 +76,7 @@ def test_a_text_file_is_refused(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("plain", [True, False])
-def test_pickled_objects_are_refused_unread(tmp_path, plain):
+def test_s01_pickled_objects_are_refused_unread(tmp_path, plain):
     path, canary = tmp_path / "weights.pt", tmp_path / "canary"
     if plain:
         path.write_bytes(pickle.dumps(Trap(canary), protocol=2))
@@ -87,7 +87,7 @@ def test_pickled_objects_are_refused_unread(tmp_path, plain):
     assert not canary.exists()
 
 
-def test_the_unsafe_switch_is_refused_before_anything_is_read(tmp_path, monkeypatch):
+def test_s02_the_unsafe_switch_is_refused_before_anything_is_read(tmp_path, monkeypatch):
     path, canary = tmp_path / "weights.pt", tmp_path / "canary"
     torch.save(Trap(canary), path)
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
