@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from trainables.store import make_folders
+from trainables.disk import make_folders
 
 RENEW_S = 30.0
 #: An owner that has not renewed for so long, as we saw it, has lost its lease.

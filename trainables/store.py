@@ -5,7 +5,6 @@ Nothing is ever deleted that cannot be proved to be ours; what is damaged is set
 of a bucket, an entry is there before it is here, and its files come when they are asked for.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -19,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from trainables.bucket import Original, original_of
+from trainables.disk import fsync, full_disk, make_folders
 from trainables.errors import DataError
 from trainables.faults import fault_point
 
 MANIFEST = "manifest.json"
 KEEP_PROGRESS = 2
-#: How libraries spell ENOSPC that raise something else than OSError.
-FULL = ("No space left", "StorageFull")
 #: Folder times advance in ticks; a change within one may not show.
 CLOCK_TICK_NS = 1_000_000_000
 
@@ -247,21 +245,13 @@ def commit_folder(target: Path, key: str, kind: str, write: Callable[[Path], Non
             original.put_all(temporary, last=MANIFEST)
         return _rename(temporary, target, Entry(target, key, kind, files, original))
     except Exception as error:
-        full = _full_disk(error, target.parent, _bytes_in(temporary))
+        full = full_disk(error, target.parent, temporary)
         if full is None:
             raise
         raise full from error
     finally:
         if temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def make_folders(folder: Path) -> None:
-    """Make a folder and those above it, so that a loss of power does not take them back."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for place in missing:
-        fsync(place.parent)
 
 
 def _rename(temporary: Path, target: Path, entry: Entry) -> Entry:
@@ -282,15 +272,6 @@ def _seal(path: Path) -> dict[str, Any]:
     return {"sha256": _digest(path), "bytes": path.stat().st_size}
 
 
-def fsync(path: Path) -> None:
-    """Force a file, or a folder's entries, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _matches(path: Path, expected: dict[str, Any]) -> bool:
     """Whether a file has the bytes that were committed; a read that fails is tried once more."""
     for _ in range(2):
@@ -307,21 +288,3 @@ def _digest(path: Path) -> str:
     fault_point("read")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir()) if folder.is_dir() else 0
-
-
-def _full_disk(error: Exception, folder: Path, written_bytes: int) -> OSError | None:
-    """What to tell of an error that comes from a full disk; libraries have many names for it."""
-    text = str(error)
-    by_number = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if not by_number and not any(mark in text for mark in FULL):
-        return None
-    free_bytes = shutil.disk_usage(folder).free
-    return OSError(
-        errno.ENOSPC,
-        f"disk full: need more than {written_bytes / 1e6:.1f} MB, have {free_bytes / 1e6:.1f} MB "
-        f"at {folder}; free some space and run the same command again",
-    )

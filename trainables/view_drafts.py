@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.bucket import original_of
+from trainables.disk import fsync
 from trainables.fingerprint import key_of
 from trainables.index import Index
 from trainables.spec import ViewSpec
-from trainables.store import fsync
 from trainables.views import (
     IMAGES,
     LABELS,

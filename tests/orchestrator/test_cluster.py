@@ -89,6 +89,7 @@ def test_r06_s15_our_ray_is_private_local_and_without_a_dashboard(monkeypatch, t
     token.parent.mkdir()
     token.touch(mode=0o644)
     monkeypatch.setitem(sys.modules, "ray", RecordingRay(starts_at=1))
+    monkeypatch.setattr(cluster, "cluster_nodes", lambda: [Node(2, 0)])
     with ray_session(CPU):
         temporary = Path(given["_temp_dir"])
         assert stat.S_IMODE(temporary.stat().st_mode) == 0o700

@@ -1,0 +1,41 @@
+"""What a disk promises: bytes and names that outlive a loss of power, and its being full."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+#: How libraries spell ENOSPC that raise something else than OSError.
+FULL = ("No space left", "StorageFull")
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it, so that a loss of power does not take them back."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        fsync(place.parent)
+
+
+def fsync(path: Path) -> None:
+    """Force a file, or a folder's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def full_disk(error: Exception, folder: Path, written: Path) -> OSError | None:
+    """What to tell of an error that comes from a full disk; libraries have many names for it."""
+    text = str(error)
+    by_number = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not by_number and not any(mark in text for mark in FULL):
+        return None
+    written_bytes = sum(p.stat().st_size for p in written.iterdir()) if written.is_dir() else 0
+    free_bytes = shutil.disk_usage(folder).free
+    return OSError(
+        errno.ENOSPC,
+        f"disk full: need more than {written_bytes / 1e6:.1f} MB, have {free_bytes / 1e6:.1f} MB "
+        f"at {folder}; free some space and run the same command again",
+    )
