@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from orchestrator.experiment import Experiment
 from orchestrator.plan import Plan, PlannedStage
 from orchestrator.recipe import Recipe
+from trainables.budget import budget_of
 from trainables.errors import ConfigError
 from trainables.fingerprint import key_of
 
@@ -102,6 +103,23 @@ def stage_tags(plan: Plan, stage: PlannedStage, parent_run: str, cache: str) -> 
         "cache": cache,
         "attempt": "1",
     } | source_tags()
+
+
+def stage_params(stage: PlannedStage) -> dict[str, str]:
+    """What a stage was trained with, as MLflow shows it beside its curves."""
+    training = stage.spec.training.model_dump(mode="json")
+    params = {f"training.{name}": str(value) for name, value in training.items()}
+    return params | {"images": str(stage.spec.subset.n_images)}
+
+
+def epochs_before(plan: Plan, stage: PlannedStage) -> int:
+    """Epochs of the stages before it: MLflow's step counts over the whole chain."""
+    before, parent = 0, stage.spec.parent
+    while parent in plan.stages:
+        spec = plan.stages[parent].spec
+        before += budget_of(spec)[0]
+        parent = spec.parent
+    return before
 
 
 def stage_run_name(plan: Plan, stage: PlannedStage) -> str:
