@@ -28,6 +28,7 @@ from orchestrator.inventory import (
 from orchestrator.launch import Launch, Progress, run_inline, run_tune, write_plan
 from orchestrator.plan import Plan
 from orchestrator.predictions import write_predictions
+from orchestrator.preflight import check_nodes
 from orchestrator.preparing import (
     PreparationStoppedError,
     missing_views,
@@ -200,6 +201,8 @@ class Sweep:
                 preparing = background.submit(self._prepare, views, stopped)
             by_ray = self.machine.executor == "ray"
             slots = stack.enter_context(ray_session(self.machine)) if by_ray else 1
+            if self.machine.address != "local":
+                check_nodes(self.machine)
             launch.stop.install()
             self.seconds["ray start"] = time.perf_counter() - began
             if preparing is None:
