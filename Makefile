@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-cluster lint bench clean
 
 setup: $(STAMP)
 
@@ -23,6 +23,13 @@ demo: setup
 
 test: setup
 	@$(BIN)/pytest
+
+# cluster.yaml on three hosts of this machine; as root, with Debian's packages.
+test-cluster: setup
+	@command -v sshd rsync ip nsenter > /dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server \
+	       openssh-client rsync iproute2 util-linux curl; }
+	@$(BIN)/pytest -m cluster tests/cluster
 
 lint: setup
 	@$(BIN)/ruff check .
