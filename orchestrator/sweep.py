@@ -194,7 +194,8 @@ class Sweep:
             views = missing_views(self.experiment, needed, self.data_root)
             background = stack.enter_context(ThreadPoolExecutor(1))
             work = photo_work(self.experiment, views)
-            early = all(len(index) < IN_PROCESS_PHOTOS for index, _, _ in work)
+            alone = self.machine.copy_of is not None  # no other machine has the photos
+            early = alone or all(len(index) < IN_PROCESS_PHOTOS for index, _, _ in work)
             preparing: Future[None] | None = None
             stopped = launch.stop.event.is_set
             if early:
