@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test test-faults test-chaos lint bench clean
+.PHONY: setup demo test test-faults test-chaos test-cluster lint bench clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,13 @@ test-faults: setup
 KILLS ?= 100
 test-chaos: setup
 	@PYTHONPATH=. $(BIN)/python tests/chaos/kill_demo.py --kills $(KILLS) --to docs/results/chaos
+
+# cluster.yaml on three hosts of this machine; as root, with Debian's packages.
+test-cluster: setup
+	@command -v sshd rsync ip nsenter > /dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server \
+	       openssh-client rsync iproute2 util-linux curl; }
+	@$(BIN)/pytest -m cluster tests/cluster
 
 lint: setup
 	@$(BIN)/ruff check .

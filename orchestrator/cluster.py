@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from orchestrator.growth import Node, cluster_nodes
 from orchestrator.recipe import Recipe, TrainRecipe
@@ -188,7 +189,7 @@ def _init(machine: Machine, temporary: Path | None) -> None:
 
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if machine.address != "local":
-        ray.init(address=machine.address, **quiet)
+        _join(machine.address, quiet)
         return
     for attempt in range(START_ATTEMPTS):
         try:
@@ -211,3 +212,17 @@ def _init(machine: Machine, temporary: Path | None) -> None:
                 ) from error
         else:
             return
+
+
+def _join(address: str, quiet: dict[str, Any]) -> None:
+    import ray
+
+    try:
+        ray.init(address=address, **quiet)
+    except ray.exceptions.AuthenticationError:
+        raise ConfigError(
+            f"the cluster at {address} wants another token: put its ~/.ray/auth_token (mode 0600) "
+            "here and set RAY_AUTH_MODE=token"
+        ) from None
+    except ConnectionError as error:
+        raise ConfigError(f"no Ray cluster answers at --address {address}: {error}") from None

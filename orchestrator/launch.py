@@ -18,6 +18,7 @@ from orchestrator.leases import Leases
 from orchestrator.plan import Plan
 from orchestrator.results import adopted
 from orchestrator.schedule import Schedule
+from trainables.bucket import original_of
 from trainables.stage_job import StageJob
 from trainables.stage_run import StageRun
 from trainables.store import Store
@@ -261,7 +262,7 @@ def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: 
         ),
         run_config=RunConfig(
             name=trials.name,
-            storage_path=str(trials.parent),
+            **place_of(trials.parent),
             verbose=0,
             callbacks=[EventCallback(launch.reported)],
             failure_config=FailureConfig(max_failures=3),
@@ -271,10 +272,22 @@ def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: 
     tuner.fit()
 
 
+def place_of(folder: Path) -> dict[str, Any]:
+    """Where Tune keeps its own files: a folder, or the bucket that it is a copy of."""
+    original = original_of(folder)
+    if original is None:
+        return {"storage_path": str(folder)}
+    bucket = original.bucket
+    return {"storage_path": bucket.path(original.path), "storage_filesystem": bucket.filesystem}
+
+
 def saved_seconds(trial: Path) -> dict[str, float] | None:
     """A stage's seconds by kind of work, as its trial left them when Tune saved it."""
+    file = trial / "checkpoint_000000" / "address.json"
+    original = original_of(file)
     try:
-        return json.loads((trial / "checkpoint_000000" / "address.json").read_text())["seconds"]
+        text = file.read_bytes() if original is None else original.bucket.read(original.path)
+        return json.loads(text or b"")["seconds"]
     except (OSError, ValueError, KeyError):
         return None
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray.train._internal.session import _TrainingResult
@@ -11,6 +12,10 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from orchestrator.schedule import Schedule
+from trainables.bucket import original_of
+
+#: Ray's words for it.
+NODE_DIED = "its node has died"
 
 
 class StageSearcher(Searcher):
@@ -72,10 +77,18 @@ class TransitionScheduler(FIFOScheduler):
         """Point the trial at the checkpoint of the stage that it continues."""
         folder = trial.config.get("parent_folder")
         if folder is not None:
-            checkpoint = Checkpoint.from_directory(folder)
+            checkpoint = _checkpoint(Path(folder))
             restored = _TrainingResult(checkpoint=checkpoint, metrics={})
             trial._restore_checkpoint_result = restored  # noqa: SLF001 - as Trial(restore_path=)
         super().on_trial_add(tune_controller, trial)
+
+
+def _checkpoint(folder: Path) -> Checkpoint:
+    """An entry of the store as Tune restores it; out of the bucket where the store is a copy."""
+    original = original_of(folder)
+    if original is None:
+        return Checkpoint.from_directory(str(folder))
+    return Checkpoint(original.bucket.path(original.path), original.bucket.filesystem)
 
 
 class EventCallback(Callback):
@@ -98,3 +111,23 @@ class EventCallback(Callback):
     ) -> None:
         """Report a result under its stage's key."""
         self._reported(trial.config["key"], result)
+
+    def on_trial_recover(
+        self,
+        iteration: int,  # noqa: ARG002 - Tune's signature
+        trials: list[Trial],  # noqa: ARG002
+        trial: Trial,
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        """A stage whose node was lost goes on elsewhere; that uses up none of its retries."""
+        if lost_its_node(trial.error_file):
+            trial.run_metadata.num_failures -= 1
+            trial.run_metadata.invalidate_cache()
+
+
+def lost_its_node(error_file: str | None) -> bool:
+    """Whether the last failure in a trial's error file is the loss of its node."""
+    if error_file is None:
+        return False
+    last = Path(error_file).read_text(encoding="utf-8").rpartition("Failure # ")[2]
+    return NODE_DIED in last

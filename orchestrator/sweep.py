@@ -28,6 +28,7 @@ from orchestrator.inventory import (
 from orchestrator.launch import Launch, Progress, run_inline, run_tune, write_plan
 from orchestrator.plan import Plan
 from orchestrator.predictions import write_predictions
+from orchestrator.preflight import check_nodes
 from orchestrator.preparing import (
     PreparationStoppedError,
     missing_views,
@@ -194,13 +195,16 @@ class Sweep:
             views = missing_views(self.experiment, needed, self.data_root)
             background = stack.enter_context(ThreadPoolExecutor(1))
             work = photo_work(self.experiment, views)
-            early = all(len(index) < IN_PROCESS_PHOTOS for index, _, _ in work)
+            alone = self.machine.copy_of is not None  # no other machine has the photos
+            early = alone or all(len(index) < IN_PROCESS_PHOTOS for index, _, _ in work)
             preparing: Future[None] | None = None
             stopped = launch.stop.event.is_set
             if early:
                 preparing = background.submit(self._prepare, views, stopped)
             by_ray = self.machine.executor == "ray"
             slots = stack.enter_context(ray_session(self.machine)) if by_ray else 1
+            if self.machine.address != "local":
+                check_nodes(self.machine)
             launch.stop.install()
             self.seconds["ray start"] = time.perf_counter() - began
             if preparing is None:

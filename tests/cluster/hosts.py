@@ -147,13 +147,24 @@ class Lan:
         self._stack.callback(process.kill)
         return process
 
-    def add(self, name: str, environment: Mapping[str, str], *, sshd: bool = True) -> Host:
-        """Switch a host on; `environment` is that of every login."""
+    def add(
+        self,
+        name: str,
+        environment: Mapping[str, str],
+        *,
+        sshd: bool = True,
+        address: str | None = None,
+    ) -> Host:
+        """Switch a host on; `environment` is that of every login.
+
+        A name that was there before finds its disk as it was, but for an empty /tmp.
+        """
         self._count += 1
-        address = f"{NETWORK}{9 + self._count}"
+        address = address or f"{NETWORK}{9 + self._count}"
         place = self.place / name
+        shutil.rmtree(place / "tmp", ignore_errors=True)
         for folder in ("home/.ssh", "tmp"):
-            (place / folder).mkdir(parents=True)
+            (place / folder).mkdir(parents=True, exist_ok=True)
         (place / "tmp").chmod(0o1777)
         (place / "passwd").write_text(_passwd(place / "home"))
         (place / "sshd_config").write_text(_sshd_config(self.place, environment))

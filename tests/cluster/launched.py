@@ -90,6 +90,17 @@ class Launched:
         assert done.returncode == 0, f"{line}: {done.returncode}\n{done.stdout[-4000:]}"
         return done.stdout
 
+    def restart(self) -> None:
+        """Switch all hosts off and on, disks as they were, and `ray up` again."""
+        login = login_environment()
+        for host in (self.head, *self.workers):
+            host.kill()
+        self.head, *self.workers = [
+            self.lan.add(host.name, login, address=host.address)
+            for host in (self.head, *self.workers)
+        ]
+        self.user(f"ray up {self.config} --yes")
+
     def write_config(self) -> None:
         made = local_config(self.lan, self.head, self.workers)
         self.config.write_text(yaml.safe_dump(made, sort_keys=False))

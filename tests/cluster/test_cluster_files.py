@@ -104,7 +104,11 @@ def test_s16_the_stack_lets_one_address_in_by_ssh_and_the_nodes_among_themselves
 def test_s16_a_node_may_do_no_more_than_it_must():
     resources = read(FOLDER / "aws-stack.yaml")["Resources"]
     assert "Policies" not in resources["WorkerRole"]["Properties"]
-    assert "ManagedPolicyArns" not in str(resources)
+    for role in ("WorkerRole", "HeadRole"):
+        assert resources[role]["Properties"]["ManagedPolicyArns"] == ["!Ref UseBucket"]
+    for statement in resources["UseBucket"]["Properties"]["PolicyDocument"]["Statement"]:
+        assert "Bucket.Arn" in statement["Resource"]
+    assert all(resources["Bucket"]["Properties"]["PublicAccessBlockConfiguration"].values())
     (policy,) = resources["HeadRole"]["Properties"]["Policies"]
     statements = policy["PolicyDocument"]["Statement"]
     actions = {action for statement in statements for action in statement["Action"]}
@@ -151,21 +155,23 @@ def test_the_user_edits_the_top_only(file):
     """What differs from account to account stands between the two marks."""
     top, rest = file.read_text().split(END)
     assert EDIT in top
-    assert not re.search(r"0{8,}|your-project|192\.168|/shared/", rest)
+    assert not re.search(r"0{8,}|YOUR-BUCKET|your-project|192\.168|/shared/", rest)
     assert "F2C_RECIPE=table2-cars" in top
 
 
 @pytest.mark.parametrize("file", [*LAUNCHER_FILES, FOLDER / "kuberay-rayjob.yaml"])
-def test_the_settings_are_a_run_that_parses(file, monkeypatch):
+def test_the_settings_are_a_run_that_parses(file, tmp_path, monkeypatch):
     from orchestrator.flags import parse
 
     text = " ".join(scalars(list(yaml.safe_load_all(file.read_text()))))
     found = re.search(r"--address auto.*?bvlc_alexnet\.caffemodel", text, re.DOTALL)
     monkeypatch.setenv("F2C_FLAGS", found[0])
+    monkeypatch.setenv("F2C_CACHE", str(tmp_path))
     recipe, machine = parse("table2-cars", [])
     assert (machine.address, machine.gpus_per_stage) == ("auto", 1.0)
-    assert recipe.data.root.startswith(str(machine.root.parent))
-    assert recipe.model.weights.endswith("bvlc_alexnet.caffemodel")
+    assert machine.copy_of is not None or str(machine.root) == "/shared/runs"
+    assert recipe.data.root.endswith("/stanford_cars")
+    assert recipe.model.weights.endswith("/bvlc_alexnet.caffemodel")
 
 
 def test_kubernetes_gets_no_outside_address_and_no_root():

@@ -67,10 +67,10 @@ def root(server, monkeypatch, request):
     return f"s3://{name}/runs?scheme=http&endpoint_override=127.0.0.1:{port}&region=us-east-1"
 
 
-def run(root, cache, monkeypatch, *flags):
+def run(root, cache, monkeypatch, executor="inline"):
     """`f2c run` on a machine whose copy lies in `cache`."""
     monkeypatch.setenv("F2C_CACHE", str(cache))
-    return main(["run", SMALL, "--executor", "inline", "--root", str(root), *flags])
+    return main(["run", SMALL, "--executor", executor, "--root", str(root)])
 
 
 def weights(folder):
@@ -98,6 +98,25 @@ def golden(tmp_path_factory):
 def test_a_run_in_a_bucket_has_the_weights_of_one_in_a_folder(root, tmp_path, monkeypatch, golden):
     assert run(root, tmp_path / "a", monkeypatch) == 0
     assert weights(copy_of(tmp_path / "a")) == golden
+
+
+@pytest.mark.ray
+def test_tune_restores_parents_out_of_the_bucket(root, tmp_path, monkeypatch, golden):
+    """A process of its own: Ray's workers get their environment when Ray starts."""
+    monkeypatch.setenv("F2C_CACHE", str(tmp_path / "a"))
+    command = [sys.executable, "-m", "orchestrator.cli", "run", SMALL, "--root", root]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        command, check=False, env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    store = Store(copy_of(tmp_path / "a") / "store")
+    assert weights(store.folder.parent) == golden
+    for entry in store.entries():
+        record = entry.json("stage.json")
+        parent = record["spec"]["parent"]
+        if parent is not None:
+            assert record["restored_from"] == store.find(parent).folder.name
 
 
 def manifests(client, bucket):

@@ -1,0 +1,155 @@
+"""cluster.yaml on three hosts of this machine: the demo's 79 cells, hosts cut off and killed.
+
+`make test-cluster`. Needs root; leaves no process, namespace or file. What the user typed and saw
+is kept in the folder that F2C_CLUSTER_LOG names.
+"""
+
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from orchestrator.cli import main
+from tests.cluster.hosts import lan
+from tests.cluster.launched import Launched, launch
+from trainables.store import Store
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
+
+SUBMIT = "ray submit {config} orchestrator/grid.py"
+RAY = ("gcs_server", "raylet", "ray::", "dashboard", "agent", "ray-", "python")
+PATIENCE_S = 900.0
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Three hosts, `ray up` on them, and at the end `ray down`."""
+    logs = Path(os.environ.get("F2C_CLUSTER_LOG") or tmp_path_factory.mktemp("log"))
+    logs.mkdir(parents=True, exist_ok=True)
+    (logs / "laptop.log").unlink(missing_ok=True)
+    with lan() as made:
+        launched = launch(made, logs)
+        began = time.perf_counter()
+        launched.user(f"ray up {launched.config} --yes")
+        wait_for(lambda: n_alive(launched) == 3, "three hosts in the cluster")
+        launched.up_s = time.perf_counter() - began
+        yield launched
+
+
+def wait_for(met, what, patience_s=PATIENCE_S):
+    """Ask every second until a condition is met.
+
+    Raises:
+        TimeoutError: naming the condition.
+    """
+    tick, began = threading.Event(), time.monotonic()
+    while not met():
+        if time.monotonic() - began > patience_s:
+            raise TimeoutError(f"waited {patience_s:.0f} s for {what}")
+        tick.wait(1.0)
+
+
+def n_alive(cluster: Launched) -> int:
+    """Nodes that Ray's head counts."""
+    said = cluster.head.run("source ~/.bashrc; ray status").stdout
+    return len(re.findall(r"^ 1 node_|^ 1 local.cluster.node", said, re.MULTILINE))
+
+
+def events(cluster: Launched) -> list[dict]:
+    file = cluster.runs / "demo" / "events.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def ended(cluster: Launched) -> list[str]:
+    return [
+        e["key"] for e in events(cluster) if e["event"] == "stage_end" and e["status"] == "done"
+    ]
+
+
+def records(cluster: Launched) -> dict[str, dict]:
+    """stage.json of every finished stage."""
+    entries = Store(cluster.runs / "store").entries()
+    return {entry.key: entry.json("stage.json") for entry in entries if entry.kind == "stage"}
+
+
+def weights(root: Path) -> dict[str, str]:
+    entries = Store(root / "store").entries()
+    files = {e.key: e.path("weights.safetensors") for e in entries if e.kind == "stage"}
+    return {key: hashlib.sha256(file.read_bytes()).hexdigest() for key, file in files.items()}
+
+
+def test_1_three_hosts_are_one_cluster_with_one_token(cluster):
+    assert n_alive(cluster) == 3
+    for host in (cluster.head, *cluster.workers):
+        mode = host.run("stat -c %a ~/.ray/auth_token; stat -c %a ~/.ray").stdout.split()
+        assert mode == ["600", "700"]
+    with (cluster.logs / "laptop.log").open("a") as log:
+        log.write(f"# ray up until all three hosts answered: {cluster.up_s:.0f} s\n")
+
+
+def test_2_who_has_no_token_runs_nothing(cluster):
+    post = (
+        "curl -s -o /dev/null -m 5 -w '%{http_code}' -X POST -H 'Content-Type: application/json'"
+        ' -d \'{"entrypoint": "id"}\' http://%s:8265/api/jobs/'
+    )
+    there = cluster.laptop.run(post % cluster.head.address).stdout
+    assert there == "000", "from another host there is no route"
+    assert cluster.head.run(post % "127.0.0.1").stdout == "401", "on the head it wants the token"
+    stranger = "cd /; export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=wrong; source ~/.bashrc; ray status"
+    said = cluster.head.run(stranger)
+    assert said.returncode != 0
+    assert "uthentic" in said.stdout
+
+
+def test_3_nothing_listens_to_other_hosts_but_sshd_and_ray(cluster):
+    for host in (cluster.head, *cluster.workers):
+        found = host.run("ss -Hltnp").stdout.splitlines()
+        outside = [line for line in found if not re.search(r"\s(127\.0\.0\.1|\[::1\]):", line)]
+        names = {re.search(r'\(\("([^"]+)"', line)[1] for line in outside}
+        assert names - {"sshd"}, "Ray's own"
+        assert all(n == "sshd" or n.startswith(RAY) for n in names), names
+        assert not [line for line in outside if re.search(r":(8265|5000|52365)\s", line)]
+
+
+def test_4_table_2_survives_a_host_cut_off_another_killed_and_the_head_itself(cluster):
+    """The literal command; then again, after the head was switched off and on."""
+    one, two = cluster.workers
+    line = cluster.user_line(SUBMIT.format(config=cluster.config))
+    first = cluster.laptop.start(line, cluster.logs / "submit-1.log")
+    wait_for(lambda: len(ended(cluster)) >= 12, "12 stages")
+    one.cut_off()
+    wait_for(lambda: len(ended(cluster)) >= 24, "24 stages with a host cut off")
+    two.kill()
+    wait_for(lambda: len(ended(cluster)) >= 45, "45 stages on what is left")
+    cluster.head.kill()
+    assert first.wait(timeout=300) != 0
+    finished = ended(cluster)
+    cluster.restart()
+    wait_for(lambda: n_alive(cluster) == 3, "three hosts again")
+    cluster.user(SUBMIT.format(config=cluster.config))
+
+    rows = pd.read_parquet(cluster.runs / "demo" / "results.parquet")
+    assert (len(rows), set(rows["status"])) == (79, {"done"})
+    again = [key for key in ended(cluster) if key in finished]
+    assert len(again) == len(set(again)) == len(finished), "a finished stage ended once only"
+    hosts = {record["host"] for record in records(cluster).values()}
+    assert len(hosts) >= 2, hosts
+
+
+def test_5_its_weights_are_those_of_the_laptop(cluster, tmp_path):
+    flags = ["--train.epochs", "2", "--executor", "inline", "--root", str(tmp_path)]
+    assert main(["run", "demo", *flags]) == 0
+    assert weights(cluster.runs) == weights(tmp_path)
+
+
+def test_6_down_leaves_nothing_running(cluster):
+    cluster.user(f"ray down {cluster.config} --yes")
+    assert [p for p in cluster.head.processes() if "sshd" not in p] == []
+    for worker in cluster.workers:  # Ray's workers end when they miss the head
+        wait_for(lambda w=worker: all("sshd" in p for p in w.processes()), f"{worker.name} to end")

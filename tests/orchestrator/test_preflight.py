@@ -1,0 +1,45 @@
+"""Nodes that cannot run stages are told apart, before anything starts."""
+
+import pytest
+
+from orchestrator.preflight import PACKAGES, Answer, judge
+from orchestrator.searcher import lost_its_node
+from trainables.errors import ConfigError
+
+
+def node(host, *, sees_root=True, **versions):
+    known = dict.fromkeys(PACKAGES, "1.0") | {"python": "3.11.7"}
+    return Answer(host, sees_root, known | versions)
+
+
+def test_equal_nodes_pass():
+    judge([node("head"), node("one")], "/shared/runs")
+
+
+def test_nodes_without_the_shared_folder_are_named():
+    with pytest.raises(ConfigError, match=r"one, two: --root /tmp/runs .* share .*bucket"):
+        judge(
+            [node("head"), node("one", sees_root=False), node("two", sees_root=False)], "/tmp/runs"
+        )
+
+
+def test_a_node_without_a_package_is_named_with_the_script_that_installs_it():
+    with pytest.raises(ConfigError, match=r"missing on two \(torch\).*set_up_node.sh"):
+        judge([node("head"), node("two", torch=None)], "/shared/runs")
+
+
+@pytest.mark.parametrize("package", ["ray", "python"])
+def test_versions_that_differ_are_shown_side_by_side(package):
+    with pytest.raises(ConfigError, match=rf"{package} differs .*head .*, one 9.9.9"):
+        judge([node("head"), node("one", **{package: "9.9.9"})], "/shared/runs")
+
+
+def test_only_the_last_failure_decides_whether_a_node_was_lost(tmp_path):
+    file = tmp_path / "error.txt"
+    died = "The actor died because its node has died. Node Id: ab12"
+    file.write_text(f"Failure # 1 (occurred at 1)\n{died}\nFailure # 2 (at 2)\nValueError: x\n")
+    assert not lost_its_node(str(file))
+    with file.open("a") as more:
+        more.write(f"Failure # 2 (occurred at 3)\n{died}\n")
+    assert lost_its_node(str(file))
+    assert not lost_its_node(None)
