@@ -30,6 +30,10 @@ OTHER_TABLES = {
     "paired": "Which differences are real",
     "claims": "The paper's claims on Table 2",
     "exchange": "What a high-res label is worth",
+    "controls": "Controls and rivals",
+    "resolutions": "Over low resolutions",
+    "transfer": "Trained at one resolution, tested at another",
+    "spread": "What of a seed matters",
     "tests": "Test photos made low in other ways",
 }
 LATER_TABLES = {
@@ -40,6 +44,8 @@ LATER_TABLES = {
 }
 FIGURES = {
     "exchange": ("exchange", "Accuracy over both kinds of labels"),
+    "resolutions": ("resolutions", "Accuracy, and Staged minus the others, by low resolution"),
+    "transfer": ("transfer", "Accuracy by resolution of training and of the test"),
     "classes": ("classes", "Accuracy gained or lost by class"),
     "forgetting": ("forgetting", "High-res accuracy during the low-res stage"),
     "reliability": ("reliability", "Reliability diagrams"),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from scipy.special import chdtri
 
@@ -63,7 +64,7 @@ def spreads_of(done: pd.DataFrame, varied: Mapping[str, str]) -> pd.DataFrame:
     """
     rows = []
     for strategy, cells in done.groupby("strategy", sort=False):
-        percent = 100 * cells["accuracy_low"]
+        percent = 100 * cells["accuracy_low"].to_numpy(dtype=np.float64)
         if len(percent) < 2:
             continue
         spread = deviation_interval(float(percent.std(ddof=1)), len(percent))

@@ -268,7 +268,8 @@ def token(cell: Cell, draft: StageDraft) -> str:
     form, *others = draft.views
     level = cell.high_level if draft.n_images == cell.n_high else cell.low_level
     size = f"{level}" if draft.n_images in (cell.n_high, cell.n_low) else f"{draft.n_images}img"
-    at = f"at{draft.resolution_px}px" if draft.resolution_px else ""
+    px = draft.resolution_px or (cell.resolution_px if {*draft.views} - {"high"} else None)
+    at = f"at{px}px" if px else ""
     at += f"by{draft.resolution_times:g}" if draft.resolution_times else ""
     marks = {
         "x": draft.updates_of is not None,

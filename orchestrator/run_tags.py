@@ -46,7 +46,7 @@ def sweep_id(experiment: Experiment) -> str:
 def run_name(cell: str) -> str:
     """`staged_hl/h3-l5/s0` as a person reads it in the UI: `staged_hl H3 L5 s0`."""
     strategy, levels, seed = cell.split("/")
-    return " ".join([strategy, *levels.upper().split("-"), seed])
+    return " ".join([strategy, *levels.upper().replace("PX", " px").split("-"), seed])
 
 
 def experiment_note(recipe: Recipe) -> str:

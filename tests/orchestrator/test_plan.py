@@ -265,3 +265,6 @@ def test_names_tell_rivals_and_controls_apart(experiment):
     plan = plan_of(experiment(cells={"strategies": rows}))
     chains = [plan.stages[key].name.split("-", 2)[2] for _, key in plan.cells.values()]
     assert chains == ["h8r-s0", "h8-l8f-s0", "h8-m8d-s0", "h8-l8-l8i-s0", "h8-l8by2x-l8x-s0"]
+    cells = {"strategies": ["staged_hl"], "resolutions_px": [25]}
+    (at_25px,) = plan_of(experiment(cells=cells)).cells.values()
+    assert plan_of(experiment(cells=cells)).stages[at_25px[1]].name.endswith("h8-l8at25px-s0")

@@ -1,20 +1,16 @@
-from pathlib import Path
+"""Names that a person reads in MLflow."""
 
 import pytest
 
-from orchestrator.run_tags import tracking_uri
-from trainables.errors import ConfigError
+from orchestrator.run_tags import run_name
 
 
 @pytest.mark.parametrize(
-    "uri", ["http://me:hunter2@127.0.0.1:5000", "https://sometoken@mlflow.example"]
+    ("cell", "name"),
+    [
+        ("staged_hl/h3-l5/s0", "staged_hl H3 L5 s0"),
+        ("staged_hl/h8-l8-25px/s2", "staged_hl H8 L8 25 px s2"),
+    ],
 )
-def test_s18_an_address_with_a_user_or_password_is_refused_without_repeating_it(uri):
-    with pytest.raises(ConfigError, match="MLFLOW_TRACKING_PASSWORD") as caught:
-        tracking_uri(Path("runs"), uri)
-    assert "hunter2" not in str(caught.value)
-    assert "sometoken" not in str(caught.value)
-
-
-def test_an_address_without_them_is_taken_as_it_is():
-    assert tracking_uri(Path("runs"), "http://127.0.0.1:5000") == "http://127.0.0.1:5000"
+def test_a_cell_reads_as_its_strategy_levels_resolution_and_seed(cell, name):
+    assert run_name(cell) == name
