@@ -2,10 +2,10 @@
 
 `python benchmarks/scaling.py` simulates Table 2 with the stage times of
 docs/results/table2-cars-small (their spread included) and the driver's seconds of
-docs/results/scaling/driver.json, and writes table and figure beside that file. `--measure` measures
-those seconds first: a real run of stages that end at once, through Ray Tune, the Searcher, the event
-log and MLflow. `--check` runs the demo on 1 and 2 slots and compares its makespan with the simulated
-one; it needs a machine without other work.
+docs/results/scaling/driver.json, and writes table and figure beside that file. `--measure`
+measures those seconds first: a real run of stages that end at once, through Ray Tune, the Searcher,
+the event log and MLflow. `--check` runs the demo on 1 and 2 slots and compares its makespan with
+the simulated one; it needs a machine without other work.
 """
 
 import argparse
