@@ -1,6 +1,7 @@
 """Benchmarks run as a user runs them: one command, in a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,14 @@ def benchmark(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     def run(name: str, *flags: str) -> dict[str, Any]:
         script = REPOSITORY / "benchmarks" / f"{name}.py"
         command = [sys.executable, str(script), "--out", str(tmp_path), *flags]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
         record = json.loads((tmp_path / f"{name}.json").read_text())
         return record | {"rows": {row["name"]: row for row in record["rows"]}}
