@@ -44,8 +44,16 @@ lint: setup
 	@$(BIN)/basedpyright
 	@$(BIN)/lint-imports
 
+# A benchmark that fails leaves the others to run; its rows stay "not measured".
+BENCHMARKS := planning orchestration grid_peers training preparation reading lrn occlusion nbsrf_dictionary \
+  nbsrf_srcnn gpu
+
 bench: setup
-	@for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	@$(BIN)/uv pip install --quiet --editable '.[bench]'
+	@failed=; for name in $(BENCHMARKS); do echo "== $$name"; \
+	  $(BIN)/python benchmarks/$$name.py || failed="$$failed $$name"; done; \
+	$(BIN)/python benchmarks/table.py; \
+	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 clean:
 	rm -rf .venv runs

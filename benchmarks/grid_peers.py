@@ -1,0 +1,165 @@
+"""Table 2 in miniature: ours against plain Ray Tune, a strong peer, and a plain script.
+
+    python benchmarks/grid_peers.py [--recipe demo] [--epochs 3] [--rounds 3]
+
+All sides train the same cells on the same files with the same budgets; that is asserted, by what
+their loops counted and by pixels. The strong peer has our loop, our views and our seeds, so its
+accuracies are ours to the last bit. Each side is a process of its own; seconds are without its
+imports and the start of Ray. Then our side again, each of its choices undone alone.
+`--recipe table2-cars-small --epochs 1` is a quarter of that table: real photos, and long.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import torch
+from grid_factors import WITHOUT, undo
+from grid_ours import ours, strong
+from grid_photos import check_pixels
+from grid_plain import documented, script
+from grid_work import Done, GridWork, Size
+from rounds import REPOSITORY, alternate, arguments, ratios, require, row, seconds_of, sides, write
+
+SIDES = {"ours": ours, "strong": strong, "tune": documented, "script": script}
+#: Mean accuracies of the sides may differ by chance: other precision, other order.
+TOLERANCE = 0.05
+
+
+def size_of(chosen: argparse.Namespace, choice: str | None) -> Size:
+    precision = "float32" if choice == "bfloat16, channels last" else "auto"
+    return Size(chosen.recipe, chosen.epochs, chosen.levels, chosen.photos, precision)
+
+
+def child(chosen: argparse.Namespace) -> None:
+    """One side, in the current folder; the first optimiser of a process costs seconds."""
+    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    root = Path.cwd() / "runs"
+    work = GridWork(size_of(chosen, chosen.without), chosen.folder, root)
+    if chosen.without is not None:
+        undo(chosen.without, work.recipe.data)
+    done = SIDES[chosen.side](work, root, chosen.executor)
+    if chosen.side == "ours":
+        check_pixels(work, root)
+    done.write(chosen.result)
+
+
+class Sides:
+    """Runs sides in processes of their own and keeps what they did."""
+
+    def __init__(self, chosen: argparse.Namespace, folder: Path) -> None:
+        self.chosen, self.folder = chosen, folder
+        self.done: dict[str, Done] = {}
+        self.whole: dict[str, list[float]] = {}
+
+    def seconds(self, name: str, side: str, without: str | None = None) -> float:
+        with tempfile.TemporaryDirectory() as here:
+            result = Path(here) / "done.json"
+            command = [sys.executable, __file__, "--side", side, "--result", str(result)]
+            command += ["--folder", str(self.folder), *self._size()]
+            command += ["--without", without] if without else []
+            whole = seconds_of(lambda: self._run(command, here))
+            done = Done.read(result)
+        self.done[name] = done
+        self.whole.setdefault(name, []).append(whole)
+        return done.seconds
+
+    def _size(self) -> list[str]:
+        names = ("recipe", "epochs", "levels", "photos", "executor")
+        return [part for n in names for part in (f"--{n}", str(getattr(self.chosen, n)))]
+
+    @staticmethod
+    def _run(command: list[str], here: str) -> None:
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(
+            command, cwd=here, env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise SystemExit(done.stdout[-2000:] + done.stderr[-4000:])
+
+
+def check(done: dict[str, Done]) -> None:
+    """All sides did the same; the strong peer's accuracies are ours exactly."""
+    us = done["ours"]
+    for name, them in done.items():
+        require(them.counts == us.counts, f"images, updates or epochs of {name}")
+        apart = abs(mean(them.accuracies.values()) - mean(us.accuracies.values()))
+        require(apart <= TOLERANCE, f"mean accuracy of {name} is {apart:.3f} away")
+    if "strong" in done:
+        require(done["strong"].accuracies == us.accuracies, "accuracies of the strong peer")
+
+
+def against_peers(runs: Sides, chosen: argparse.Namespace, benchmark: str) -> list[dict[str, Any]]:
+    ways = {name: lambda name=name: runs.seconds(name, name) for name in chosen.sides}
+    found = alternate(ways, chosen.rounds)
+    check(runs.done)
+    shown = sides(found)
+    accuracies = {name: f"{mean(d.accuracies.values()):.4f}" for name, d in runs.done.items()}
+    print(f"  mean accuracy on low-res test: {accuracies}")
+    details = {
+        "sides": shown,
+        "with imports and Ray's start, s": {n: median(v) for n, v in runs.whole.items()},
+        "images": {name: done.images for name, done in runs.done.items()},
+        "mean accuracy on low-res test": accuracies,
+        "size": f"{len(runs.done['ours'].counts)} cells, {chosen.epochs} epochs a stage",
+    }
+    return [
+        row(f"{benchmark}/{name}", ratios(found["ours"], found[name]), **details)
+        for name in chosen.sides
+        if name != "ours"
+    ]
+
+
+def factors(runs: Sides, chosen: argparse.Namespace, benchmark: str) -> list[dict[str, Any]]:
+    """Times the seconds with each choice undone alone."""
+    ways = {"ours": lambda: runs.seconds("ours", "ours")}
+    for choice in chosen.factors:
+        ways[choice] = lambda choice=choice: runs.seconds(choice, "ours", choice)
+    found = alternate(ways, chosen.factor_rounds)
+    check({name: runs.done[name] for name in ways})
+    shown = sides(found)
+    return [
+        row(f"{benchmark}/without {c}", ratios(found[c], found["ours"]), seconds=shown[c])
+        for c in chosen.factors
+    ]
+
+
+def parse() -> argparse.Namespace:
+    parser = arguments(__doc__, rounds=3)
+    parser.add_argument("--recipe", choices=["demo", "table2-cars-small"], default="demo")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--levels", type=int, default=8, help="of the grid; 8 are 79 cells")
+    parser.add_argument("--photos", type=int, default=480, help="drawn, of each split")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
+    parser.add_argument("--factors", nargs="*", choices=WITHOUT, default=list(WITHOUT))
+    parser.add_argument("--factor-rounds", type=int, default=1)
+    parser.add_argument("--executor", choices=["ray", "inline"], default="ray")
+    for name in ("--side", "--without"):
+        parser.add_argument(name, help=argparse.SUPPRESS)
+    for name in ("--folder", "--result"):
+        parser.add_argument(name, type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    chosen = parse()
+    if chosen.side is not None:
+        child(chosen)
+        return
+    benchmark = "grid_peers" if chosen.recipe == "demo" else "grid_peers_cars"
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Sides(chosen, Path(folder) / "photos")
+        rows = against_peers(runs, chosen, benchmark)
+        write(benchmark, rows, chosen.out)
+        if chosen.factors:
+            rows += factors(runs, chosen, benchmark)
+            write(benchmark, rows, chosen.out)
+
+
+if __name__ == "__main__":
+    main()

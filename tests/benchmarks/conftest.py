@@ -1,0 +1,35 @@
+"""Benchmarks run as a user runs them: one command, in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def benchmark(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Run `benchmarks/NAME.py FLAGS` at a tiny size; what it kept, its rows by their names."""
+
+    def run(name: str, *flags: str) -> dict[str, Any]:
+        script = REPOSITORY / "benchmarks" / f"{name}.py"
+        command = [sys.executable, str(script), "--out", str(tmp_path), *flags]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+        record = json.loads((tmp_path / f"{name}.json").read_text())
+        return record | {"rows": {row["name"]: row for row in record["rows"]}}
+
+    return run

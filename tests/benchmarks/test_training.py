@@ -1,0 +1,13 @@
+"""An epoch of each side has the same images and updates, and reads the same pixels."""
+
+
+def test_every_side_takes_all_images_in_as_many_updates(benchmark):
+    size = ("--photos", "16", "--batch", "8", "--canvas-px", "48", "--rounds", "2")
+    record = benchmark("training", "--models", "tiny", *size)
+    assert set(record["rows"]) == {"training/tiny/recipe", "training/tiny/bare"}
+    row = record["rows"]["training/tiny/recipe"]
+    assert row["details"]["images and updates"] == [16, 2]
+    assert row["rounds"] == 2
+    assert row["low"] <= row["median"] <= row["high"]
+    assert record["command"].startswith("python benchmarks/training.py --out")
+    assert "torch" in record["versions"]
