@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,36 +191,49 @@ class Sweep:
     def _execute(self, launch: Launch, display: Display) -> None:
         began = time.perf_counter()
         with ExitStack() as stack:
-            needed = self.plan.views(launch.missing).values()
-            views = missing_views(self.experiment, needed, self.data_root)
-            background = stack.enter_context(ThreadPoolExecutor(1))
-            work = photo_work(self.experiment, views)
-            alone = self.machine.copy_of is not None  # no other machine has the photos
-            early = alone or all(len(index) < IN_PROCESS_PHOTOS for index, _, _ in work)
-            preparing: Future[None] | None = None
-            stopped = launch.stop.event.is_set
-            if early:
-                preparing = background.submit(self._prepare, views, stopped)
-            by_ray = self.machine.executor == "ray"
-            slots = stack.enter_context(ray_session(self.machine)) if by_ray else 1
-            if self.machine.address != "local":
-                check_nodes(self.machine)
-            launch.stop.install()
-            self.seconds["ray start"] = time.perf_counter() - began
-            if preparing is None:
-                self._prepare(views, stopped)
-            else:
-                preparing.result()
-            launch.progress.slots = slots
-            if stopped():
+            launch.progress.slots = self._open_slots(launch, stack)
+            if launch.stop.event.is_set():
                 return
             stack.enter_context(display)
             stack.enter_context(launch.leases.kept())
-            if by_ray:
-                run_tune(launch, slots, self.machine.gpus_per_stage, self.machine.cpus_per_stage)
-            else:
-                run_inline(launch)
+            self._run_stages(launch)
             self.seconds["run"] = time.perf_counter() - began
+
+    def _open_slots(self, launch: Launch, stack: ExitStack) -> int:
+        """Start Ray and prepare the views, beside it where Ray's nodes are not needed for them."""
+        began = time.perf_counter()
+        views, stopped = self._views_to_make(launch), launch.stop.event.is_set
+        background = stack.enter_context(ThreadPoolExecutor(1))
+        beside = self._prepares_alone(views)
+        preparing = background.submit(self._prepare, views, stopped) if beside else None
+        by_ray = self.machine.executor == "ray"
+        slots = stack.enter_context(ray_session(self.machine)) if by_ray else 1
+        if self.machine.address != "local":
+            check_nodes(self.machine)
+        launch.stop.install()
+        self.seconds["ray start"] = time.perf_counter() - began
+        if preparing is None:
+            self._prepare(views, stopped)
+        else:
+            preparing.result()
+        return slots
+
+    def _views_to_make(self, launch: Launch) -> list[ViewSpec]:
+        needed = self.plan.views(launch.missing).values()
+        return missing_views(self.experiment, needed, self.data_root)
+
+    def _prepares_alone(self, views: list[ViewSpec]) -> bool:
+        """Whether this process makes the views: they are few, or no other machine has photos."""
+        work = photo_work(self.experiment, views)
+        few = all(len(index) < IN_PROCESS_PHOTOS for index, _, _ in work)
+        return few or self.machine.copy_of is not None
+
+    def _run_stages(self, launch: Launch) -> None:
+        machine = self.machine
+        if machine.executor == "ray":
+            run_tune(launch, launch.progress.slots, machine.gpus_per_stage, machine.cpus_per_stage)
+        else:
+            run_inline(launch)
 
     def _prepare(self, views: list[ViewSpec], stopped: Callable[[], bool]) -> None:
         began = time.perf_counter()
