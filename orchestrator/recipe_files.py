@@ -78,7 +78,7 @@ def load_recipe(name: str) -> Recipe:
 def parse_recipe(text: str, source: str) -> Recipe:
     """Check the text of a recipe; `source` names it in messages."""
     try:
-        node = yaml.compose(text, Loader=_Loader) or yaml.MappingNode("tag:yaml.org,2002:map", [])
+        node = yaml.compose(text, Loader=_Loader) or yaml.compose("{}", Loader=_Loader)
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
             raise ConfigError(f"{source}: aliases (*name) are not allowed in a recipe")
         loader = _Loader("")

@@ -88,3 +88,9 @@ def test_mixing_of_a_spelt_out_stage_needs_two_views():
 def test_a_resolution_of_the_cells_above_the_canvas_is_refused():
     text = faults("name: x\ncells: {strategies: [low], resolutions_px: [25, 300]}\n")
     assert "resolution_px (300) is above data.canvas_px (227)" in text
+
+
+@pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "{}"])
+def test_an_empty_recipe_lacks_its_name(text):
+    with pytest.raises(ConfigError, match="name: missing"):
+        parse_recipe(text, "x.yaml")

@@ -1,0 +1,52 @@
+"""Photos of strangers: pixels, or a DataError; a header's size is believed before anything else."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from PIL import Image
+
+from tests.fuzz.changed import files, fuzz, told
+from trainables.decode import MAX_PIXELS, read_photo
+from trainables.errors import DataError
+
+
+def photo(kind: str, mode: str = "RGB", **options) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 17, 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return photo("JPEG", exif=exif)
+
+
+VALID = (
+    photo("JPEG"), photo("JPEG", "L", progressive=True), photo("JPEG", "CMYK"), turned(),
+    photo("PNG"), photo("PNG", "P"), photo("PNG", "LA"), photo("BMP"), photo("WEBP"),
+    photo("GIF", "P"), photo("TIFF"),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("photos") / "photo"
+
+
+@fuzz()
+@given(content=files(*VALID))
+def test_a_photo_is_read_or_refused(place, content):
+    place.write_bytes(content)
+    try:
+        pixels_HWC = read_photo(place)
+    except DataError as error:
+        told(error)
+        return
+    assert pixels_HWC.dtype == np.uint8
+    assert pixels_HWC.shape[2] == 3
+    assert pixels_HWC.shape[0] * pixels_HWC.shape[1] <= MAX_PIXELS
