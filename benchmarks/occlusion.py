@@ -86,7 +86,7 @@ class Task:
 
     def captum(self, batch_size: int) -> None:
         """The same passes through the network by captum."""
-        from captum.attr import Occlusion as Captums  # pyright: ignore[reportMissingImports]
+        from captum.attr import Occlusion as Captums
 
         Captums(self.distance).attribute(
             self.inputs,
