@@ -96,7 +96,7 @@ class GridWork:
         index = self.experiment.index
         if index is None:
             raise SystemExit("the photos of the recipe are not here")
-        rows = index.rows(split)  # pyright: ignore[reportArgumentType]
+        rows = index.rows(split)
         return [index.root / index.paths[row] for row in rows], index.labels[rows]
 
     def examples(self, spec: StageSpec) -> list[tuple[Form, int]]:

@@ -1,21 +1,25 @@
 """Caffe's AlexNet with our LRN, with torch's, and without any: training steps, one run, ratios.
 
-`python benchmarks/lrn.py [--batch 32] [--rounds 5]`; the three take turns, the median counts.
+`python benchmarks/lrn.py [--batch 32] [--rounds 7]`; the three take turns, in float32 and bfloat16.
+The rows are of the precision that stages compute in on this machine.
 """
 
-import argparse
-import platform
-import statistics
 import time
+from pathlib import Path
+from typing import Any
 
 import torch
+from rounds import alternate, arguments, ratios, require, row, sides, write
 from torch import nn
 
+from orchestrator.cluster import Machine, bfloat16_pays
 from trainables.models.alexnet import AlexNet
 from trainables.models.lrn import LocalResponseNorm
 
+KINDS = {"ours": LocalResponseNorm, "torch": nn.LocalResponseNorm, "none": nn.Identity}
 
-def network(norm: type[nn.Module] | None) -> nn.Module:
+
+def network(norm: type[nn.Module]) -> nn.Module:
     torch.manual_seed(0)
     made = AlexNet(196)
     for name in ("norm1", "norm2"):
@@ -37,40 +41,36 @@ def step_s(made: nn.Module, images: torch.Tensor, labels: torch.Tensor, *, half:
 
 def check_same(images: torch.Tensor) -> None:
     with torch.inference_mode():
-        ours, theirs = (
-            network(norm).eval()(images) for norm in (LocalResponseNorm, nn.LocalResponseNorm)
-        )
-    if not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5):
-        raise SystemExit("the two sides compute different things")
+        ours, theirs = (network(KINDS[name]).eval()(images) for name in ("ours", "torch"))
+    require(torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5), "logits of the two LRNs")
+
+
+def measure(batch: int, rounds: int, *, half: bool) -> list[dict[str, Any]]:
+    images = torch.randn(batch, 3, 227, 227).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 196, (batch,))
+    made = {name: network(norm) for name, norm in KINDS.items()}
+    ways = {name: lambda m=m: step_s(m, images, labels, half=half) for name, m in made.items()}
+    found = alternate(ways, rounds, warm=True)
+    shown, precision = sides(found, batch), "bfloat16" if half else "float32"
+    details = {"precision": precision, "threads": 1, "sides": shown}
+    return [
+        row(f"lrn/{name}", ratios(found[name], found["ours"]), **details)
+        for name in ("torch", "none")
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = arguments(__doc__, rounds=7)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    images = torch.randn(chosen.batch, 3, 227, 227).to(memory_format=torch.channels_last)
-    labels = torch.randint(0, 196, (chosen.batch,))
-    check_same(images[:4])
-    kinds = {"ours": LocalResponseNorm, "torch": nn.LocalResponseNorm, "none": nn.Identity}
-    print(f"torch {torch.__version__}, {platform.processor() or platform.machine()}, one thread")
-    for half in (False, True):
-        made = {name: network(norm) for name, norm in kinds.items()}
-        seconds: dict[str, list[float]] = {name: [] for name in kinds}
-        for number in range(chosen.rounds + 1):
-            for name in list(kinds)[:: 1 if number % 2 else -1]:
-                took = step_s(made[name], images, labels, half=half)
-                if number:
-                    seconds[name].append(took)
-        middle = {name: statistics.median(times) for name, times in seconds.items()}
-        rates = ", ".join(f"{n} {chosen.batch / s:.1f} images/s" for n, s in middle.items())
-        against_torch, against_none = (
-            middle["torch"] / middle["ours"],
-            middle["none"] / middle["ours"],
-        )
-        precision = "bfloat16" if half else "float32"
-        print(f"{precision:9}{rates}; {against_torch:.2f} x torch's, {against_none:.2f} of none")
+    check_same(torch.randn(4, 3, 227, 227))
+    pays = bfloat16_pays(Machine(Path()))
+    kept = []
+    for half in (not pays, pays):
+        print("bfloat16" if half else "float32")
+        kept = measure(chosen.batch, chosen.rounds, half=half)
+    write("lrn", kept, chosen.out)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from rounds import REPOSITORY
 from torch import Tensor
 
 from trainables.superres.coarse import bicubic
@@ -156,9 +157,9 @@ def print_rate(forest: Forest, photos: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--root", type=Path, default=Path("runs"))
+    parser.add_argument("--root", type=Path, default=REPOSITORY / "runs")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data")
     parser.add_argument("--factors", type=int, nargs="+", default=[2, 4], choices=[2, 4])
     chosen = parser.parse_args()
     print(f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} threads")

@@ -6,14 +6,15 @@ Both work on the same patches, axes and coarse images; the dictionary's atoms ar
 spherical k-means, each with a ridge map from the patches nearest to it. Luminance, x2, one thread.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from nbsrf import forest_of, luminance_of, psnr_db, read_pair
+from rounds import REPOSITORY, alternate, arguments, ratios, require, row, sides, write
 from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
@@ -27,6 +28,8 @@ from trainables.superres.training_images import read_training_images
 from trainables.superres.trees import grouped_products
 
 CHUNK_PATCHES, N_NEAREST, N_STEPS, N_CLUSTERED = 8192, 2048, 10, 200_000
+#: A PSNR counts as the same within this.
+SAME_DB = 0.05
 
 
 def nearest(patches_NK: Tensor, atoms_AK: Tensor) -> Tensor:
@@ -75,46 +78,63 @@ def enhance_by_dictionary(
     return back_project(made_BHW, low_BHW, spec.n_final_ibp).clamp(0, 1)
 
 
-def report(
-    name: str, pairs: list[tuple[Tensor, Tensor]], enlarge: Callable[[Tensor], Tensor]
-) -> float:
-    """Print PSNR and CPU seconds an image; return the seconds."""
-    decibels, seconds = [], []
-    for sharp_HW, low_BHW in pairs:
-        began = time.process_time()
-        made_HW = enlarge(low_BHW)[0]
-        seconds.append(time.process_time() - began)
-        decibels.append(psnr_db(sharp_HW, made_HW, 2))
-    mean_s = statistics.mean(seconds)
-    print(f"{name}: {statistics.mean(decibels):.2f} dB, {mean_s:.3f} s of CPU an image")
-    return mean_s
+def psnr_of(pairs: list[tuple[Tensor, Tensor]], enlarge: Callable[[Tensor], Tensor]) -> float:
+    """Mean over the photos, in dB."""
+    return statistics.mean(psnr_db(sharp, enlarge(low)[0], 2) for sharp, low in pairs)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--root", type=Path, default=Path("runs"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--atoms", type=int, default=1024)
-    chosen = parser.parse_args()
-    folder = chosen.data / "super_resolution"
-    images = read_training_images(folder / "T91")
-    forest = forest_of(2, images, chosen.root)
-    torch.set_num_threads(1)
+def cpu_s(pairs: list[tuple[Tensor, Tensor]], enlarge: Callable[[Tensor], Tensor]) -> float:
+    """Seconds of processor time for all photos."""
+    began = time.process_time()
+    for _, low_BHW in pairs:
+        enlarge(low_BHW)
+    return time.process_time() - began
+
+
+def dictionary_of(forest: Forest, images: list, n_atoms: int) -> tuple[Tensor, Tensor]:
+    """Atoms and their ridge maps, from the forest's own patches."""
     spec = forest.spec.model_copy(update={"max_patches": 600_000})
     luminances = [luminance_of(image) for image in images]
     samples = draw_samples(luminances, spec, Generator().manual_seed(0))
     mixed = torch.randperm(len(samples.patches_NK), generator=Generator().manual_seed(1))
-    atoms_AK = atoms_of(samples.patches_NK[mixed[:N_CLUSTERED]], chosen.atoms)
-    maps_AKP = maps_of(samples, atoms_AK, spec.ridge)
-    files = sorted((folder / "Set14").glob("*.png"))
-    pairs = [read_pair(file, 2) for file in files]
-    forest_s = report("forest", pairs, lambda low_BHW: enhance(low_BHW, forest))
-    dictionary_s = report(
-        f"dictionary of {chosen.atoms}",
-        pairs,
-        lambda low_BHW: enhance_by_dictionary(low_BHW, forest, atoms_AK, maps_AKP),
-    )
-    print(f"the forest takes {forest_s / dictionary_s:.2f} of the dictionary's time")
+    atoms_AK = atoms_of(samples.patches_NK[mixed[:N_CLUSTERED]], n_atoms)
+    return atoms_AK, maps_of(samples, atoms_AK, spec.ridge)
+
+
+def compare(
+    pairs: list[tuple[Tensor, Tensor]], ways: dict[str, Callable[[Tensor], Tensor]], rounds: int
+) -> list[dict[str, Any]]:
+    """The dictionary's time over the forest's, and the PSNR of both, which has to be as good."""
+    decibels = {name: psnr_of(pairs, way) for name, way in ways.items()}
+    require(decibels["forest"] >= decibels["dictionary"] - SAME_DB, f"PSNR {decibels}")
+    timed = {name: lambda way=way: cpu_s(pairs, way) for name, way in ways.items()}
+    found = alternate(timed, rounds)
+    details = {"CPU seconds of Set14": sides(found), "PSNR, dB": decibels, "threads": 1}
+    gains = ratios(found["dictionary"], found["forest"])
+    return [row("nbsrf_dictionary/dictionary", gains, **details)]
+
+
+def main() -> None:
+    parser = arguments(__doc__, rounds=3)
+    parser.add_argument("--root", type=Path, default=REPOSITORY / "runs")
+    parser.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data")
+    parser.add_argument("--atoms", type=int, default=1024)
+    chosen = parser.parse_args()
+    folder = chosen.data / "super_resolution"
+    if not folder.is_dir():
+        parser.error(
+            f"{folder} is not here: give --data, a folder with super_resolution/T91, Set14"
+        )
+    images = read_training_images(folder / "T91")
+    forest = forest_of(2, images, chosen.root)
+    torch.set_num_threads(1)
+    atoms_AK, maps_AKP = dictionary_of(forest, images, chosen.atoms)
+    pairs = [read_pair(file, 2) for file in sorted((folder / "Set14").glob("*.png"))]
+    ways: dict[str, Callable[[Tensor], Tensor]] = {
+        "forest": lambda low_BHW: enhance(low_BHW, forest),
+        "dictionary": lambda low_BHW: enhance_by_dictionary(low_BHW, forest, atoms_AK, maps_AKP),
+    }
+    write("nbsrf_dictionary", compare(pairs, ways, chosen.rounds), chosen.out)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,30 @@
 """Time of a heat map: only what the patch reaches, whole networks in batches, captum's Occlusion.
 
-    python -m benchmarks.occlusion --network alexnet --patch-px 32 --stride-px 16
+    python benchmarks/occlusion.py --network alexnet --patch-px 32 --stride-px 16
 
 All three see the same photo and patches, captum's (top left corners from 0 on, cut at the lower
-right), and give the squared distance of the logits, float32. They take turns in a new order each
-round. captum is no requirement of the project: pip install captum, or leave it out.
+right), and give the squared distance of the logits, float32. They take turns. captum comes with
+the extra `bench`; without it our own batches of the whole network are compared alone.
 """
 
-import argparse
 import importlib.util
-import random
-import statistics
-import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+from rounds import (
+    alternate,
+    arguments,
+    n_cpus,
+    ratios,
+    require,
+    row,
+    seconds_of,
+    sides,
+    timed,
+    write,
+)
 from torch import Tensor, nn
 
 from trainables.frames import Frame, mask
@@ -29,6 +38,8 @@ from trainables.spec import ModelSpec
 SIDE_PX = {"alexnet": 227, "squeezenet1_1": 224, "resnet18": 224, "tiny": 96}
 BATCH_SIZES = (16, 32, 64)
 N_TRIED = 64
+#: Of the maps, relative to the larger; captum gives other numbers from the same passes.
+TOLERANCE = 1e-3
 
 
 class Task:
@@ -49,6 +60,7 @@ class Task:
         self.n = -(-(self.side_px - patch_px) // stride_px) + 1
         self.span = patch(np.arange(self.n) * stride_px + patch_px // 2, patch_px, self.side_px)
         self.logits = self.network(self.inputs)
+        self.passes = 0
 
     @staticmethod
     def _normalised(photo: Tensor) -> Tensor:
@@ -56,6 +68,7 @@ class Task:
 
     def distance(self, inputs: Tensor) -> Tensor:
         """Squared distance of the logits to the photo's, one an example."""
+        self.passes += len(inputs)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         return (self.network(inputs) - self.logits).square().sum(1)
 
@@ -86,7 +99,7 @@ class Task:
 
     def captum(self, batch_size: int) -> None:
         """The same passes through the network by captum."""
-        from captum.attr import Occlusion as Captums  # pyright: ignore[reportMissingImports]
+        from captum.attr import Occlusion as Captums
 
         Captums(self.distance).attribute(
             self.inputs,
@@ -97,12 +110,6 @@ class Task:
         )
 
 
-def seconds_of(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
-
-
 def best_batch_size(task: Task) -> int:
     """The fastest for whole networks, on a sample of the positions."""
     n = min(N_TRIED, task.n**2)
@@ -111,7 +118,7 @@ def best_batch_size(task: Task) -> int:
     return min(times, key=times.__getitem__)
 
 
-def compare(name: str, patch_px: int, stride_px: int, rounds: int) -> None:
+def compare(name: str, patch_px: int, stride_px: int, rounds: int) -> list[dict[str, Any]]:
     task = Task(name, patch_px, stride_px)
     occluded = OccludedNetwork(task.network, task.inputs, (task.span, task.span))
     size, n = best_batch_size(task), task.n**2
@@ -121,43 +128,44 @@ def compare(name: str, patch_px: int, stride_px: int, rounds: int) -> None:
     }
     if importlib.util.find_spec("captum"):
         ways["captum"] = lambda: task.captum(size)
+        task.passes = 0
+        ways["captum"]()
+        # it also asks for the photo without a patch
+        require(task.passes == n + 1, f"captum's passes: {task.passes}, not {n + 1}")
     heat, expected = task.incremental(occluded), task.whole(size, n)
     difference = float(((heat - expected).abs() / expected.clamp_min(1e-9)).max())
-    times: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(rounds):
-        for way in random.sample(list(ways), len(ways)):
-            times[way].append(seconds_of(ways[way]))
-    dense, needed = n * multiply_adds(task.network, task.inputs), occluded.multiply_adds()
+    require(difference < TOLERANCE, f"the maps, relatively by {difference:.1e}")
     print(f"{name}, patch {patch_px} px, stride {stride_px} px, {n} positions, batches of {size}")
-    for way, found in times.items():
-        spread = f"{min(found):.2f} to {max(found):.2f}"
-        print(f"  {way:12}{statistics.median(found):7.2f} s ({spread})")
-    for way in list(ways)[1:]:
-        ratios = [
-            other / ours for other, ours in zip(times[way], times["incremental"], strict=True)
-        ]
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"  {way} / incremental {statistics.median(ratios):.2f} ({spread})")
-    print(f"  multiply-adds: {dense / 1e9:.1f} G / {needed / 1e9:.1f} G = {dense / needed:.2f}")
-    print(f"  largest relative difference of the maps {difference:.1e}")
+    found = alternate({way: timed(call) for way, call in ways.items()}, rounds, warm=True)
+    dense, needed = n * multiply_adds(task.network, task.inputs), occluded.multiply_adds()
+    details = {
+        "network": f"{name}, patch {patch_px} px, stride {stride_px} px, batches of {size}",
+        "sides": sides(found),
+        "multiply-adds, whole over needed": dense / needed,
+        "largest relative difference of the maps": difference,
+    }
+    return [
+        row(f"occlusion/{way}", ratios(found[way], found["incremental"]), **details)
+        for way in ways
+        if way != "incremental"
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__, rounds=5)
     parser.add_argument("--network", choices=SIDE_PX, default="alexnet")
-    parser.add_argument("--patch-px", type=int, nargs="+", default=[32])
+    parser.add_argument("--patch-px", type=int, default=32)
     parser.add_argument("--stride-px", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=n_cpus())
     chosen = parser.parse_args()
-    if chosen.stride_px > min(chosen.patch_px):
+    if chosen.stride_px > chosen.patch_px:
         parser.error("captum takes no stride that is larger than the patch")
     torch.set_num_threads(chosen.threads)
     if not importlib.util.find_spec("captum"):
         print("captum is not installed (pip install captum): compared with our own batches alone")
     with torch.inference_mode():
-        for patch_px in chosen.patch_px:
-            compare(chosen.network, patch_px, chosen.stride_px, chosen.rounds)
+        rows = compare(chosen.network, chosen.patch_px, chosen.stride_px, chosen.rounds)
+    write("occlusion", rows, chosen.out)
 
 
 if __name__ == "__main__":

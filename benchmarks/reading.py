@@ -1,0 +1,172 @@
+"""Reading a prepared epoch as uint8 batches, shuffled: ours, webdataset, DataLoader, decoding.
+
+`python benchmarks/reading.py [--photos 2000] [--rounds 5]`
+
+All give every photo of the high view once (the same bytes, asserted but for `decoding`, which reads
+the files anew and makes both forms, as a program without prepared views does). webdataset reads
+shards of raw pixels; its number of workers and the DataLoader's is the faster of none and one a
+core. A row tells the size of the low view, too.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from photo_files import data_of, prepared, stage_of, write_photos
+from preparation import BothForms, files_of
+from rounds import (
+    alternate,
+    arguments,
+    n_cpus,
+    ratios,
+    require,
+    row,
+    seconds_of,
+    sides,
+    timed,
+    write,
+)
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from trainables.batches import epoch_batches, open_source
+from trainables.spec import AugmentSpec, DataSpec
+from trainables.views import View
+
+SHARD_PHOTOS = 500
+Epoch = Callable[[], Iterator[Tensor]]
+
+
+class Pixels(Dataset):
+    """The prepared view's pixels, one photo at a time."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        return torch.from_numpy(self.view.images_NHWC[place]), int(self.view.labels_N[place])
+
+
+def our_epoch(view: View, batch_size: int) -> Epoch:
+    spec = stage_of(view, "tiny", batch_size, "float32")
+    spec = spec.model_copy(update={"augment": AugmentSpec(mirror=False)})
+    source, rows = open_source(view, torch.device("cpu")), np.arange(len(view))
+    return lambda: (images[0] for images, _ in epoch_batches(spec, [source], rows, 0))
+
+
+def loader_epoch(photos: Dataset, batch_size: int, workers: int) -> Epoch:
+    loader = DataLoader(photos, batch_size, shuffle=True, num_workers=workers)
+    return lambda: (images for images, _ in loader)
+
+
+def write_shards(view: View, folder: Path) -> list[str]:
+    import webdataset
+
+    folder.mkdir()
+    pattern = str(folder / "%04d.tar")
+    with webdataset.ShardWriter(pattern, maxcount=SHARD_PHOTOS, verbose=0) as sink:
+        for place, (image, label) in enumerate(zip(view.images_NHWC, view.labels_N, strict=True)):
+            pixels, said = image.tobytes(), str(label).encode()
+            sink.write({"__key__": f"{place:07d}", "pixels": pixels, "label": said})
+    return sorted(str(file) for file in folder.glob("*.tar"))
+
+
+def webdataset_epoch(shards: list[str], side_px: int, batch_size: int, workers: int) -> Epoch:
+    import webdataset
+
+    def decoded(sample: dict[str, Any]) -> tuple[Tensor, int]:
+        pixels = torch.frombuffer(bytearray(sample["pixels"]), dtype=torch.uint8)
+        return pixels.view(side_px, side_px, 3), int(sample["label"])
+
+    photos = webdataset.WebDataset(shards, shardshuffle=len(shards), empty_check=False)
+    photos = photos.shuffle(2 * batch_size).map(decoded).batched(batch_size, collation_fn=None)
+    stacked = photos.map(lambda batch: torch.stack([image for image, _ in batch]))
+    loader = webdataset.WebLoader(stacked, batch_size=None, num_workers=workers)
+    return lambda: iter(loader)
+
+
+def decoding_epoch(data: DataSpec, batch_size: int) -> Epoch:
+    photos = BothForms(files_of(data), data)
+    loader = DataLoader(photos, batch_size, shuffle=True, num_workers=n_cpus())
+    return lambda: (forms[0] for forms in loader)
+
+
+def read(epoch: Epoch) -> int:
+    return sum(len(batch) for batch in epoch())
+
+
+def fastest(made: Callable[[int], Epoch]) -> tuple[Epoch, int]:
+    """With no worker or one a core, by one epoch each."""
+    epochs = {workers: made(workers) for workers in (0, n_cpus())}
+    seconds = {w: seconds_of(lambda e=epoch: read(e)) for w, epoch in epochs.items()}
+    workers = min(seconds, key=seconds.__getitem__)
+    return epochs[workers], workers
+
+
+def bytes_of(epoch: Epoch) -> tuple[int, int]:
+    """Photos of an epoch and the sum of their bytes, which no order changes."""
+    n = total = 0
+    for batch in epoch():
+        n, total = n + len(batch), total + int(batch.sum(dtype=torch.int64))
+    return n, total
+
+
+def epochs_of(
+    view: View, data: DataSpec, place: Path, batch: int
+) -> tuple[dict[str, Epoch], dict[str, int]]:
+    shards, side_px = write_shards(view, place / "shards"), view.spec.canvas_px
+    web, web_workers = fastest(lambda w: webdataset_epoch(shards, side_px, batch, w))
+    loader, loader_workers = fastest(lambda w: loader_epoch(Pixels(view), batch, w))
+    epochs = {"ours": our_epoch(view, batch), "webdataset": web, "dataloader": loader}
+    epochs["decoding"] = decoding_epoch(data, batch)
+    return epochs, {"webdataset": web_workers, "dataloader": loader_workers}
+
+
+def check(epochs: dict[str, Epoch]) -> None:
+    ours = bytes_of(epochs["ours"])
+    for name, epoch in epochs.items():
+        n, total = bytes_of(epoch)
+        exact = total == ours[1] or (name == "decoding" and abs(total / ours[1] - 1) < 1e-3)
+        require(n == ours[0] and exact, f"bytes of {name}: {n}, {total}; ours {ours}")
+
+
+def measure(chosen: argparse.Namespace, place: Path) -> None:
+    folder = place / "photos"
+    photos = write_photos(folder, chosen.photos)
+    data = data_of(folder, chosen.canvas_px, chosen.low_px)
+    _, (high, low) = prepared(data, place / "data", ("high", "low"))
+    epochs, workers = epochs_of(high, data, place, chosen.batch)
+    check(epochs)
+    ways = {name: timed(lambda epoch=epoch: read(epoch)) for name, epoch in epochs.items()}
+    found = alternate(ways, chosen.rounds, warm=True)
+    details = {"photos": photos, "workers": workers, "sides": sides(found, len(high))}
+    rows = [
+        row(f"reading/{name}", ratios(found[name], found["ours"]), **details)
+        for name in epochs
+        if name != "ours"
+    ]
+    share = low.images_NHWC.nbytes / high.images_NHWC.nbytes
+    rows.append(row("reading/low_bytes", [share], bytes_a_photo=low.images_NHWC[0].nbytes))
+    write("reading", rows, chosen.out)
+
+
+def main() -> None:
+    parser = arguments(__doc__, rounds=5)
+    parser.add_argument("--photos", type=int, default=2000)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--canvas-px", type=int, default=227)
+    parser.add_argument("--low-px", type=int, default=50)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        measure(chosen, Path(place))
+
+
+if __name__ == "__main__":
+    main()

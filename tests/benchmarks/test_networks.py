@@ -1,0 +1,31 @@
+"""LRN, heat maps and super-resolution: every side computes the same; the benchmarks assert it."""
+
+import pytest
+
+
+def test_the_lrns_give_the_same_logits(benchmark):
+    rows = benchmark("lrn", "--batch", "2", "--rounds", "1")["rows"]
+    assert set(rows) == {"lrn/torch", "lrn/none"}
+
+
+def test_heat_maps_agree_and_captum_makes_as_many_passes(benchmark):
+    pytest.importorskip("captum", reason="of the extra `bench`")
+    flags = ("--network", "tiny", "--patch-px", "32", "--stride-px", "32", "--rounds", "1")
+    rows = benchmark("occlusion", *flags)["rows"]
+    assert set(rows) == {"occlusion/captum", "occlusion/batched"}
+    difference = rows["occlusion/captum"]["details"]["largest relative difference of the maps"]
+    assert difference < 1e-3
+
+
+@pytest.mark.slow
+def test_forest_and_srcnn_give_as_large_photos(benchmark, shared_data):
+    flags = ("--data", str(shared_data), "--photos", "16", "--rounds", "1")
+    assert set(benchmark("nbsrf_srcnn", *flags)["rows"]) == {"nbsrf_srcnn/srcnn"}
+
+
+@pytest.mark.slow
+def test_forest_and_dictionary_are_compared_at_the_same_psnr(benchmark, shared_data):
+    flags = ("--data", str(shared_data), "--atoms", "64", "--rounds", "1")
+    row = benchmark("nbsrf_dictionary", *flags)["rows"]["nbsrf_dictionary/dictionary"]
+    decibels = row["details"]["PSNR, dB"]
+    assert decibels["forest"] >= decibels["dictionary"] - 0.05

@@ -1,0 +1,30 @@
+"""Preparing and reading: every side makes, and gives, the same pixels; the benchmarks assert it."""
+
+import pytest
+
+SIZE = ("--canvas-px", "64", "--low-px", "16")
+
+
+def test_both_sides_prepare_the_same_pixels(benchmark):
+    flags = ("--small", "32", "--large", "64", "--rounds", "1", "--ray-rounds", "0")
+    record = benchmark("preparation", *flags, *SIZE)
+    assert set(record["rows"]) == {"preparation/dataloader"}
+    details = record["rows"]["preparation/dataloader"]["details"]
+    assert details["sizes"] == [32, 64]
+    assert set(details["marginal, photos/s"]) == {"ours", "dataloader"}
+
+
+@pytest.mark.slow
+def test_ray_data_prepares_the_same_pixels(benchmark):
+    flags = ("--small", "32", "--large", "64", "--rounds", "1", "--ray-rounds", "1")
+    rows = benchmark("preparation", *flags, *SIZE)["rows"]
+    assert set(rows) == {"preparation/dataloader", "preparation/ray_data"}
+
+
+def test_every_reader_gives_the_same_bytes(benchmark):
+    pytest.importorskip("webdataset", reason="of the extra `bench`")
+    flags = ("--photos", "32", "--batch", "8", "--rounds", "1", "--canvas-px", "64")
+    rows = benchmark("reading", *flags, "--low-px", "16")["rows"]
+    readers = {f"reading/{name}" for name in ("webdataset", "dataloader", "decoding")}
+    assert set(rows) == readers | {"reading/low_bytes"}
+    assert rows["reading/low_bytes"]["median"] == 1 / 16
