@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test test-faults test-chaos test-cluster lint bench clean
+.PHONY: setup demo test test-faults test-chaos test-cluster test-mutations lint bench clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,9 @@ test: setup
 
 test-faults: setup
 	@$(BIN)/pytest -m faults
+
+test-mutations: setup
+	@$(BIN)/python tests/mutations.py
 
 KILLS ?= 100
 test-chaos: setup
