@@ -77,18 +77,7 @@ def load_recipe(name: str) -> Recipe:
 
 def parse_recipe(text: str, source: str) -> Recipe:
     """Check the text of a recipe; `source` names it in messages."""
-    try:
-        node = yaml.compose(text, Loader=_Loader) or yaml.compose("{}", Loader=_Loader)
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
-            raise ConfigError(f"{source}: aliases (*name) are not allowed in a recipe")
-        loader = _Loader("")
-        raw = loader.construct_document(node) if node is not None else {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not valid YAML: {error}") from None
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{source} cannot be read: {error}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{source} must be a mapping of fields, such as `name: my-run`")
+    node, raw = _mapping(text, source)
     lines: dict[tuple[str | int, ...], int] = {}
     faults = _walk(node, (), lines)
     try:
@@ -101,6 +90,24 @@ def parse_recipe(text: str, source: str) -> Recipe:
         faults.append((1, str(error)))
     shown = "\n".join(f"  {source}:{line}: {fault}" for line, fault in sorted(faults))
     raise ConfigError(f"{len(faults)} fault{'s'[: len(faults) > 1]} in the recipe\n{shown}")
+
+
+def _mapping(text: str, source: str) -> tuple[yaml.Node, dict[Any, Any]]:
+    """A recipe's text as nodes, which know their lines, and as values."""
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        if node is None:
+            return _mapping("{}", source)
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
+            raise ConfigError(f"{source}: aliases (*name) are not allowed in a recipe")
+        raw = _Loader("").construct_document(node)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not valid YAML: {error}") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{source} cannot be read: {error}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{source} must be a mapping of fields, such as `name: my-run`")
+    return node, raw
 
 
 def _walk(
