@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.difference_texts import accuracy_text, difference_text, interval_note
@@ -12,6 +13,7 @@ from analysis.paired import STAGED, Pair, tested_pairs
 from analysis.photos import Photos
 from analysis.runs import over_seeds
 from analysis.setting import setting_of
+from analysis.statistics import PairedDifference, paired_difference
 
 #: What Staged is compared with at each resolution.
 AGAINST = ("low", "mixed", "low_low")
@@ -39,11 +41,33 @@ def write_resolutions(
     """
     if not is_sweep(frame):
         return []
-    differences = advantages(frame, photos)
+    differences, together = advantages(frame, photos), over_all(frame, photos)
     setting = setting_of(frame, recipe)
     title = f"Low-res test by low resolution: {setting.title_without_resolution}"
-    page = Page(title, [_accuracies(frame), _differences(differences)], _notes(frame, differences))
+    notes = [*_notes(frame, differences), *_notes_of_all(together)]
+    page = Page(title, [_accuracies(frame), _differences(differences)], notes)
     return write_page(folder, "resolutions", page, differences)
+
+
+def over_all(frame: pd.DataFrame, photos: Photos) -> dict[str, PairedDifference]:
+    """Staged minus each of `AGAINST` over all resolutions that both have, by its name.
+
+    Resolutions and seeds count as runs: `statistics.paired_difference` crosses them with photos.
+    """
+    done = frame.loc[frame["status"] == "done"]
+    found: dict[str, PairedDifference] = {}
+    for other in AGAINST:
+        cells = [(p.first, p.second) for (_, name), p in _pairs(done) if name == other]
+        runs = [
+            (photos.of(first, [seed]), photos.of(second, [seed]))
+            for first, second in cells
+            for seed in sorted(set(done["seed"].tolist()))
+            if photos.has(first, seed) and photos.has(second, seed)
+        ]
+        if runs:
+            first, second = (np.concatenate(part) for part in zip(*runs, strict=True))
+            found[other] = paired_difference(first, second)
+    return found
 
 
 def advantages(frame: pd.DataFrame, photos: Photos) -> pd.DataFrame:
@@ -96,6 +120,15 @@ def _by_resolution(texts: pd.DataFrame, column: str, order: list[str]) -> pd.Dat
     grid = texts.pivot_table(index="resolution_px", columns=column, values="text", aggfunc="first")
     grid.index = pd.Index([f"{px} px" for px in grid.index])
     return grid.reindex(columns=order).fillna("")
+
+
+def _notes_of_all(together: Mapping[str, PairedDifference]) -> list[str]:
+    return [
+        f"Over all resolutions, Staged minus {other}: {100 * found.difference:+.1f} points "
+        f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}], p {found.p:.2g} (photos, and "
+        "resolutions with their seeds, as crossed factors)."
+        for other, found in together.items()
+    ]
 
 
 def _notes(frame: pd.DataFrame, differences: pd.DataFrame) -> list[str]:

@@ -46,6 +46,7 @@ def test_the_page_says_where_the_advantage_begins_and_ends(frame, photos, recipe
     files = write_resolutions(frame, photos, recipe, tmp_path)
     text = files[1].read_text()
     assert "Staged above low: at 25 px; below: at 50 px; open at the others" in text
+    assert "Over all resolutions, Staged minus low: +0.0 points" in text
     assert "low-res 16 px" not in text, "no single resolution in the title"
 
 
