@@ -1,0 +1,67 @@
+"""The GPU's benchmark runs where neither Ray nor MLflow is installed; here on a CPU, tiny."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+FILES = ("gpu.py", "gpu_stage.py", "gpu_floors.py", "rounds.py", "targets.py")
+#: What the machine with a GPU has: torch, torchvision and pydantic with what they bring.
+ABSENT = ("ray", "mlflow", "pandas", "pyarrow", "safetensors", "scipy", "matplotlib", "psutil",
+          "rich", "tyro", "pooch", "yaml", "orchestrator", "analysis")  # fmt: skip
+#: Runs a script as if these packages were not there.
+WITHOUT = """
+import runpy, sys
+for name in {absent}:
+    sys.modules[name] = None
+sys.argv = sys.argv[1:]
+sys.path.insert(0, {folder!r})
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+TINY = ("--device", "cpu", "--models", "tiny", "--images", "16", "--tests", "4", "--classes", "2",
+        "--side-px", "32", "--low-px", "16", "--batch", "4", "--rounds", "1", "--precision",
+        "float32", "--at-once", "2")  # fmt: skip
+
+
+def imported(file: Path) -> set[str]:
+    """Top names of the modules that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_it_imports_neither_ray_nor_mlflow(name):
+    assert imported(REPOSITORY / "benchmarks" / name).isdisjoint(ABSENT)
+
+
+def test_it_runs_without_them_and_leaves_every_row(tmp_path):
+    script, folder = REPOSITORY / "benchmarks" / "gpu.py", REPOSITORY / "benchmarks"
+    code = WITHOUT.format(absent=ABSENT, folder=str(folder))
+    command = [sys.executable, "-c", code, str(script), "--out", str(tmp_path), *TINY]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    rows = {row["name"]: row for row in json.loads((tmp_path / "gpu.json").read_text())["rows"]}
+    kinds = ("rate", "bare", "dataloader", "operations floor over time", "bytes floor over time")
+    few = {"gpu/table2", "gpu/tiny/2 smallest stages at once"}
+    assert set(rows) == {f"gpu/tiny/{kind}" for kind in kinds} | few
+    assert len(rows["gpu/table2"]["details"]["a stage of"]) == 24
+    assert rows["gpu/tiny/rate"]["details"]["synchronisations an epoch"] is None
+
+
+def test_without_a_gpu_it_says_so_and_leaves_no_row(tmp_path):
+    command = [sys.executable, REPOSITORY / "benchmarks" / "gpu.py", "--out", tmp_path]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "no GPU here" in done.stdout
+    assert list(tmp_path.iterdir()) == []
