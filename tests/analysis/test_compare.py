@@ -66,7 +66,7 @@ def test_the_quoted_row_is_told_from_those_not_planned(strategies):
 def test_two_results_for_one_place_are_refused(make_cell):
     cells = [
         make_cell("table2", "staged_hl", (1, 1)),
-        make_cell("table2", "staged_hl", (1, 1), resolution_px=25),
+        make_cell("table2", "staged_hl", (1, 1), model="other"),
     ]
     with pytest.raises(DataError, match=r"two results.*\n  H1, L1: staged_hl/h1-l1\n"):
         compare(pd.DataFrame(cells), "table2")
