@@ -2,7 +2,7 @@
 
 import pytest
 
-TINY = ("--rounds", "1", "--levels", "1", "--epochs", "1", "--photos", "32")
+TINY = ("--rounds", "1", "--levels", "2", "--epochs", "1", "--photos", "32")
 
 
 def test_all_sides_train_the_same_cells_on_the_same_photos(benchmark):
