@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test test-faults test-chaos test-cluster test-mutations lint bench clean
+.PHONY: setup demo test test-faults test-chaos test-cluster test-mutations audit lint bench clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,10 @@ test-faults: setup
 
 test-mutations: setup
 	@$(BIN)/python tests/mutations.py
+
+# Advisories on the locked packages, where their database can be reached.
+audit: setup
+	@$(BIN)/uv tool run pip-audit -r requirements.lock --require-hashes --disable-pip
 
 KILLS ?= 100
 test-chaos: setup

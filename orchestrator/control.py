@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -20,8 +20,16 @@ GRACE_S = 20.0
 class Stop:
     """A request to stop: seen by the driver as an event, by every stage as a file."""
 
-    def __init__(self, file: Path, grace_s: float = GRACE_S) -> None:
+    def __init__(self, file: Path, answer: str = "", grace_s: float = GRACE_S) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            file: that stages look for.
+            answer: printed at once when a signal comes.
+            grace_s: from a signal to the end of the process.
+        """
         self.file = file
+        self._answer = f"{answer}\n".encode() if answer else b""
         self._grace_s = grace_s
         self.event = threading.Event()
         self.signal: int | None = None
@@ -44,6 +52,8 @@ class Stop:
 
         def handle(number: int, _frame: FrameType | None) -> None:
             self.request(number)
+            with suppress(OSError):  # nobody may be reading any more
+                os.write(1, self._answer)
             # What is saved is saved by a rename, so ending in the middle of anything is safe.
             late = threading.Timer(self._grace_s, os._exit, (128 + number,))
             late.daemon = True

@@ -14,8 +14,8 @@ import yaml
 from rich.console import Console
 
 from orchestrator.cluster import Machine, ray_session
-from orchestrator.control import Stop, only_one
-from orchestrator.display import Display
+from orchestrator.control import GRACE_S, Stop, only_one
+from orchestrator.display import Display, program
 from orchestrator.events import EventLog
 from orchestrator.experiment import Experiment
 from orchestrator.inventory import (
@@ -111,7 +111,7 @@ class Sweep:
 
     def _run(self, inventory: Inventory, tracker: Tracker) -> Outcome:
         display = Display(self.plan, inventory.missing, self.console)
-        stop = Stop(self.folder / ".stop")
+        stop = Stop(self.folder / ".stop", self._answer_to_a_signal())
         events = self.folder / "events.jsonl"
         with EventLog(events, [display.notify, tracker.notify]) as log, stop.on_signals():
             launch = self._launch(inventory, log, stop)
@@ -134,6 +134,13 @@ class Sweep:
             rows,
             self._accounts(progress),
             stop.signal,
+        )
+
+    def _answer_to_a_signal(self) -> str:
+        command = self.command.removeprefix("f2c ")
+        return (
+            f"\nstopping within {GRACE_S:.0f} s, at once if asked again; finished epochs are kept\n"
+            f"resume   {program()} {command}"
         )
 
     def _write_results(self, statuses: dict[str, str]) -> list[dict[str, Any]]:
