@@ -161,7 +161,7 @@ class Launch:
         entry = self.store.find(key)
         status = result["status"]
         committed = entry is not None and entry.kind == "stage"
-        if status == "done" and not committed:
+        if (status == "done" and not committed) or (status == "diverged" and entry is None):
             status, result["reason"] = "failed", "it was not committed to the store"
         if status in ("failed", "stopped") and committed:
             status = "done"  # another driver of the same store was faster
@@ -290,23 +290,3 @@ def saved_seconds(trial: Path) -> dict[str, float] | None:
         return json.loads(text or b"")["seconds"]
     except (OSError, ValueError, KeyError):
         return None
-
-
-def write_plan(file: Path, plan: Plan) -> None:
-    """`plan.json`: every stage with its spec, every cell with its last stage."""
-    stages = {
-        key: {
-            "name": stage.name,
-            "parents": stage.parents,
-            "images": stage.images,
-            "evaluations": [view.model_dump(mode="json") for view in stage.evaluations],
-            "spec": stage.spec.model_dump(mode="json"),
-        }
-        for key, stage in plan.stages.items()
-    }
-    cells = {
-        name: {"stage": key, **cell.model_dump(mode="json")}
-        for name, (cell, key) in plan.cells.items()
-    }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"cells": cells, "stages": stages}, indent=1))

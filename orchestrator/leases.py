@@ -61,6 +61,12 @@ class Leases:
             if self._beats.pop(key, None) is not None and self._is_ours(key):
                 (self._folder / key).unlink(missing_ok=True)
 
+    def forget(self, key: str) -> None:
+        """Remove the lease that a dead driver has left on a stage that is finished."""
+        content = _read(self._folder / key)
+        if content and _is_dead(_owner_in(content)):
+            (self._folder / key).unlink(missing_ok=True)
+
     def renew(self) -> list[str]:
         """Show that we live; return the leases that others have taken meanwhile."""
         with self._lock:

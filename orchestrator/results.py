@@ -1,5 +1,6 @@
-"""From the plan and the store: `results.parquet`, a row a cell; `tests.parquet`, a row a test."""
+"""Plan and store as files: `plan.json`; `results.parquet`, a row a cell; `tests.parquet`, a test."""
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -143,3 +144,23 @@ def write_results(file: Path, rows: list[dict[str, Any]], schema: pa.Schema = SC
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     pq.write_table(pa.Table.from_pylist(rows, schema), temporary)
     temporary.replace(file)
+
+
+def write_plan(file: Path, plan: Plan) -> None:
+    """`plan.json`: every stage with its spec, every cell with its last stage."""
+    stages = {
+        key: {
+            "name": stage.name,
+            "parents": stage.parents,
+            "images": stage.images,
+            "evaluations": [view.model_dump(mode="json") for view in stage.evaluations],
+            "spec": stage.spec.model_dump(mode="json"),
+        }
+        for key, stage in plan.stages.items()
+    }
+    cells = {
+        name: {"stage": key, **cell.model_dump(mode="json")}
+        for name, (cell, key) in plan.cells.items()
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"cells": cells, "stages": stages}, indent=1))

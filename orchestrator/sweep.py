@@ -25,7 +25,8 @@ from orchestrator.inventory import (
     damaged_records,
     take_inventory,
 )
-from orchestrator.launch import Launch, Progress, run_inline, run_tune, write_plan
+from orchestrator.launch import Launch, Progress, run_inline, run_tune
+from orchestrator.leases import Leases
 from orchestrator.plan import Plan
 from orchestrator.predictions import write_predictions
 from orchestrator.preflight import check_nodes
@@ -40,6 +41,7 @@ from orchestrator.results import (
     adopted,
     cell_rows,
     rows_of_tests,
+    write_plan,
     write_results,
 )
 from orchestrator.run_tags import tracking_uri
@@ -115,7 +117,7 @@ class Sweep:
         events = self.folder / "events.jsonl"
         with EventLog(events, [display.notify, tracker.notify]) as log, stop.on_signals():
             launch = self._launch(inventory, log, stop)
-            self._adopt(inventory, log)
+            self._adopt(inventory, log, launch.leases)
             if inventory.missing:
                 self._execute(launch, display)
         progress = launch.progress
@@ -188,12 +190,13 @@ class Sweep:
             target = self.store.quarantine(entry)
             self.console.print(f"damaged: {entry.folder.name} was set aside to {target}")
 
-    def _adopt(self, inventory: Inventory, log: EventLog) -> None:
+    def _adopt(self, inventory: Inventory, log: EventLog, leases: Leases) -> None:
         for key, entry in inventory.entries.items():
             if entry is not None:
                 stage = self.plan.stages[key]
                 log.write("adopted", key=key, **adopted(entry, stage, self.store))
                 self.store.drop_progress(key, stage.name)
+                leases.forget(key)
 
     def _execute(self, launch: Launch, display: Display) -> None:
         began = time.perf_counter()

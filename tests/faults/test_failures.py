@@ -74,7 +74,7 @@ def test_f02_a_disk_that_fills_up_ends_the_run_with_75_and_the_same_command_goes
 @pytest.mark.faults
 @pytest.mark.ray
 def test_k04_a_killed_actor_is_replaced_and_the_run_ends_by_itself(begun_by_ray, gold, tmp_path):
-    ended = begun_by_ray("progress.renamed:kill:1")
+    ended = begun_by_ray("stage.manifest:kill:1")
     assert ended.status == 0, ended.printed
     assert gold_of(tmp_path) == gold
     assert_mlflow(tmp_path, gold)

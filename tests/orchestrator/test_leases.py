@@ -128,3 +128,15 @@ def test_leases_are_kept_and_let_go(drivers, tmp_path):
         first.take(KEY)
         assert not second.take(KEY)
     assert list((tmp_path / "store" / "leases").iterdir()) == []
+
+
+def test_a_dead_driver_s_lease_on_a_finished_stage_is_forgotten_a_living_one_s_is_not(tmp_path):
+    folder = tmp_path / "leases"
+    living = Leases(folder)
+    living.take(KEY)
+    Leases(folder).forget(KEY)
+    assert (folder / KEY).exists()
+    owner = json.loads((folder / KEY).read_text())
+    (folder / KEY).write_text(json.dumps(owner | {"began": 0.0}))
+    Leases(folder).forget(KEY)
+    assert not (folder / KEY).exists()
