@@ -1,4 +1,4 @@
-"""Plan and store as files: `plan.json`; `results.parquet`, a row a cell; `tests.parquet`, a test."""
+"""Plan and store as files: `plan.json`, `results.parquet` (cells), `tests.parquet` (tests)."""
 
 import json
 import os
