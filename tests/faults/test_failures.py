@@ -1,7 +1,10 @@
 """What fails without a kill: MLflow, its database, its files, threads, memory of Ray's actors."""
 
+import json
+import pickle
 import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -73,11 +76,46 @@ def test_f02_a_disk_that_fills_up_ends_the_run_with_75_and_the_same_command_goes
 
 @pytest.mark.faults
 @pytest.mark.ray
-def test_k04_a_killed_actor_is_replaced_and_the_run_ends_by_itself(begun_by_ray, gold, tmp_path):
+def test_k04_s04_a_killed_actor_is_replaced_and_foreign_pickles_are_never_read(
+    begun_by_ray, gold, tmp_path
+):
+    canary = plant_pickles(tmp_path / "small" / "tune", tmp_path / "canary")
     ended = begun_by_ray("stage.manifest:kill:1")
     assert ended.status == 0, ended.printed
     assert gold_of(tmp_path) == gold
     assert_mlflow(tmp_path, gold)
+    assert not canary.exists()
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, canary: Path) -> None:
+        self._canary = canary
+
+    def __reduce__(self):
+        return Path.touch, (self._canary,)
+
+
+def plant_pickles(folder: Path, canary: Path) -> Path:
+    """Leave what Tune reads to restore an experiment, made by a stranger."""
+    (folder / "trial").mkdir(parents=True)
+    evil = pickle.dumps(Trap(canary))
+    for name in ("trial/params.pkl", "tuner.pkl", "trainable.pkl", "searcher-state-1.pkl"):
+        (folder / name).write_bytes(evil)
+    state = {"trial_data": [[evil.hex(), evil.hex()]], "runner_data": {}, "stats": {}}
+    (folder / "experiment_state-2026-01-01_00-00-00.json").write_text(json.dumps(state))
+    return canary
+
+
+@pytest.mark.faults
+@pytest.mark.ray
+def test_f03_a_disk_that_fills_up_under_tune_costs_no_more_than_the_time(
+    begun_by_ray, gold, tmp_path
+):
+    ended = begun_by_ray("stage.seal:enospc:2")
+    assert ended.status in (0, 75), ended.printed
+    resume(tmp_path, gold)
 
 
 @pytest.mark.faults
