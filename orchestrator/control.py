@@ -60,7 +60,8 @@ class Stop:
             late.start()
 
         for number in SIGNALS:
-            signal.signal(number, handle)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                signal.signal(number, handle)
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

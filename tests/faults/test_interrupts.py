@@ -76,6 +76,14 @@ def test_i04_what_does_not_end_within_the_grace_is_ended(tmp_path):
     assert stopped(tmp_path, "SIGTERM,", grace_s=0.2) == 143
 
 
+def test_i05_what_is_ignored_stays_ignored_as_under_nohup(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert stopped(tmp_path, "1, SIGTERM", grace_s=0.2) == 143
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_request_of_the_program_itself_sets_no_timer(tmp_path):
     before = threading.active_count()
     Stop(tmp_path / "stop").request(signal.SIGTERM)
