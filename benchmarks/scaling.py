@@ -72,7 +72,11 @@ def run(plan: Plan, seconds: dict[str, float], conditions: Conditions) -> Simula
 
 
 def table(driver_s: float) -> pd.DataFrame:
-    """One row per number of cells and GPUs: the bound, and makespans relative to it."""
+    """One row per number of cells and GPUs: the bound, and makespans relative to it.
+
+    `rounds` is the work of a GPU in units of the longest chain: below 1 there are more GPUs than
+    work. Start-up is added to the bound where there is any.
+    """
     plan, seconds = measured_plan()
     rows = []
     for seeds in SEEDS:
@@ -87,7 +91,10 @@ def table(driver_s: float) -> pd.DataFrame:
                 f"driver, {PER_TRIAL} a trial": Conditions(gpus, driver_s, PER_TRIAL),
                 "driver, spot": Conditions(gpus, driver_s, **SPOT),
             }
-            found = {k: run(whole, all_seconds, v).seconds / bound for k, v in variants.items()}
+            found = {
+                name: run(whole, all_seconds, given).seconds / (bound + given.startup_s)
+                for name, given in variants.items()
+            }
             head = {"cells": len(plan.cells) * seeds, "GPUs": gpus, "bound_h": bound / 3600}
             rows.append(head | {"rounds": total / gpus / longest} | found)
         print(f"{len(plan.cells) * seeds} cells simulated", flush=True)

@@ -90,6 +90,10 @@ class Launched:
         assert done.returncode == 0, f"{line}: {done.returncode}\n{done.stdout[-4000:]}"
         return done.stdout
 
+    def up(self) -> None:
+        """`ray up` as docs/cluster/local.yaml says it for machines that exist already."""
+        self.user(f"RAY_UP_enable_autoscaler_v2=0 ray up {self.config} --yes")
+
     def restart(self) -> None:
         """Switch all hosts off and on, disks as they were, and `ray up` again."""
         login = login_environment()
@@ -99,7 +103,7 @@ class Launched:
             self.lan.add(host.name, login, address=host.address)
             for host in (self.head, *self.workers)
         ]
-        self.user(f"ray up {self.config} --yes")
+        self.up()
 
     def write_config(self) -> None:
         made = local_config(self.lan, self.head, self.workers)

@@ -36,7 +36,7 @@ def cluster(tmp_path_factory):
     with lan() as made:
         launched = launch(made, logs)
         began = time.perf_counter()
-        launched.user(f"ray up {launched.config} --yes")
+        launched.up()
         wait_for(lambda: n_alive(launched) == 3, "three hosts in the cluster")
         launched.up_s = time.perf_counter() - began
         yield launched
@@ -58,7 +58,7 @@ def wait_for(met, what, patience_s=PATIENCE_S):
 def n_alive(cluster: Launched) -> int:
     """Nodes that Ray's head counts."""
     said = cluster.head.run("source ~/.bashrc; ray status").stdout
-    return len(re.findall(r"^ 1 node_|^ 1 local.cluster.node", said, re.MULTILINE))
+    return sum(map(int, re.findall(r"^ (\d+) local\.cluster\.node", said, re.MULTILINE)))
 
 
 def events(cluster: Launched) -> list[dict]:
