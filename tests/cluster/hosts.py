@@ -31,6 +31,7 @@ read -r _go
 ip link set lo up
 ip address add "$ADDRESS/24" dev eth0
 ip link set eth0 up
+ip route add default via "$GATEWAY"  # nobody there; Ray finds its own address by it
 [ -z "$SSHD" ] || /usr/sbin/sshd -D -e -f "$PLACE/sshd_config" 2>> "$PLACE/sshd.log" &
 echo ready
 while sleep 1; do :; done
@@ -123,6 +124,8 @@ class Lan:
         self._stack = stack
         self._count = 0
         self._switch = self._spawn(["unshare", "--net", "--", "sleep", "infinity"], {})
+        while _network_of(self._switch.pid) == _network_of(os.getpid()):
+            os.sched_yield()  # or the bridge would be this machine's
         self._on_switch("link", "add", "lan", "type", "bridge")
         self._on_switch("link", "set", "lan", "up")
         self.shared.mkdir()
@@ -143,7 +146,7 @@ class Lan:
             text=True,
             preexec_fn=end_with_parent,  # noqa: PLW1509 - one thread
         )
-        self._stack.callback(process.wait)
+        self._stack.push(process)  # waits for it and closes its pipes
         self._stack.callback(process.kill)
         return process
 
@@ -169,6 +172,7 @@ class Lan:
         (place / "passwd").write_text(_passwd(place / "home"))
         (place / "sshd_config").write_text(_sshd_config(self.place, environment))
         settings = {"NAME": name, "ADDRESS": address, "PLACE": str(place)}
+        settings["GATEWAY"] = f"{NETWORK}1"
         settings["SSHD"] = "yes" if sshd else ""
         spaces = ["--mount", "--pid", "--fork", "--mount-proc", "--uts", "--net", "--kill-child"]
         process = self._spawn(["unshare", *spaces, "--", "bash", "-c", FIRST], settings)
@@ -188,6 +192,10 @@ class Lan:
         host.process.stdin.write("go\n")
         host.process.stdin.flush()
         assert host.process.stdout.readline() == "ready\n"
+
+
+def _network_of(pid: int) -> str:
+    return str(Path(f"/proc/{pid}/ns/net").readlink())
 
 
 def _has_child(process: subprocess.Popen[str]) -> bool:

@@ -4,6 +4,7 @@ cluster-local.yaml is cluster.yaml with another provider, its node types gone, o
 the part that users edit; its mounts, set-up, start commands and token handling are the same lines.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from tests.cluster.hosts import Host, Lan
 
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+#: Of the head and the workers.
+CPUS = (0, 1, 1, 1)
 #: The demo's 79 cells and photos, in a fifth of its epochs: hosts share this machine's cores.
 SETTINGS = """cat > ~/f2c.env <<'END'
 export F2C_RECIPE=demo
@@ -45,14 +48,19 @@ def local_config(lan: Lan, head: Host, workers: list[Host]) -> dict[str, Any]:
     return config
 
 
-def login_environment() -> dict[str, str]:
-    """Packages come from uv's cache: the hosts reach no registry."""
+def login_environment(cpus: int) -> dict[str, str]:
+    """Packages come from uv's cache: the hosts reach no registry.
+
+    `cpus` are given to Ray as the launcher gives a cloud's node its type's resources: the head's
+    type takes no stages.
+    """
     cache = subprocess.run([BIN / "uv", "cache", "dir"], capture_output=True, text=True, check=True)
     return {
         "UV_CACHE_DIR": cache.stdout.strip(),
         "UV_OFFLINE": "1",
         "UV_PYTHON_DOWNLOADS": "never",
         "RAY_memory_monitor_refresh_ms": "0",
+        "RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": cpus}),
     }
 
 
@@ -90,16 +98,19 @@ class Launched:
         assert done.returncode == 0, f"{line}: {done.returncode}\n{done.stdout[-4000:]}"
         return done.stdout
 
+    def up(self) -> None:
+        """`ray up` as docs/cluster/local.yaml says it for machines that exist already."""
+        self.user(f"RAY_UP_enable_autoscaler_v2=0 ray up {self.config} --yes")
+
     def restart(self) -> None:
         """Switch all hosts off and on, disks as they were, and `ray up` again."""
-        login = login_environment()
         for host in (self.head, *self.workers):
             host.kill()
         self.head, *self.workers = [
-            self.lan.add(host.name, login, address=host.address)
-            for host in (self.head, *self.workers)
+            self.lan.add(host.name, login_environment(cpus), address=host.address)
+            for host, cpus in zip((self.head, *self.workers), CPUS, strict=True)
         ]
-        self.user(f"ray up {self.config} --yes")
+        self.up()
 
     def write_config(self) -> None:
         made = local_config(self.lan, self.head, self.workers)
@@ -108,9 +119,11 @@ class Launched:
 
 def launch(lan: Lan, logs: Path) -> Launched:
     """Switch the hosts on and give the laptop a token; `ray up` is the user's."""
-    login = login_environment()
     laptop = lan.add("laptop", {}, sshd=False)
-    head, *workers = [lan.add(name, login) for name in ("head", "one", "two")]
+    names = ("head", "one", "two", "three")
+    head, *workers = [
+        lan.add(name, login_environment(cpus)) for name, cpus in zip(names, CPUS, strict=True)
+    ]
     for host in (head, *workers):
         profile = f"export PATH={_python_folder()}:{_uv_folder(lan)}:$PATH\n"
         (host.home / ".bash_profile").write_text(profile)
