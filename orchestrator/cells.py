@@ -51,6 +51,31 @@ def drafts_of(recipe: Recipe, cell: Cell) -> tuple[StageDraft, ...]:
     return STRATEGIES[strategy](cell)
 
 
+def token(cell: Cell, draft: StageDraft) -> str:
+    """`h3`, `l5`, `m4`: the form and level of a stage, for its human name.
+
+    Letters after it: x other updates, r random resolution, f frozen layers, n shuffled labels,
+    p replay, d distilled, i interpolated.
+    """
+    form, *others = draft.views
+    level = cell.high_level if draft.n_images == cell.n_high else cell.low_level
+    size = f"{level}" if draft.n_images in (cell.n_high, cell.n_low) else f"{draft.n_images}img"
+    px = draft.resolution_px or (cell.resolution_px if {*draft.views} - {"high"} else None)
+    at = f"at{px}px" if px else ""
+    at += f"by{draft.resolution_times:g}" if draft.resolution_times else ""
+    marks = {
+        "x": draft.updates_of is not None,
+        "r": draft.random_resolution,
+        "f": draft.frozen_share > 0,
+        "n": draft.labels == "shuffled",
+        "p": draft.mixing == "replay",
+        "d": draft.objective == "distill",
+        "i": draft.objective == "interpolate",
+    }
+    letters = "".join(letter for letter, there in marks.items() if there)
+    return f"{'m' if others else form[0]}{size}{at}{letters}"
+
+
 def uses_superres(recipe: Recipe) -> bool:
     """Whether a strategy of the recipe trains or is tested on super-resolved photos.
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cache
 
-from orchestrator.cells import cells_of, drafts_of
+from orchestrator.cells import cells_of, drafts_of, token
 from orchestrator.experiment import Experiment, Facts
 from orchestrator.stage_fields import (
     augment_of,
@@ -16,7 +17,7 @@ from orchestrator.stage_fields import (
     training_of,
 )
 from trainables.budget import image_passes
-from trainables.fingerprint import RECIPE_VERSION, key_of
+from trainables.fingerprint import RECIPE_VERSION, SharedTexts, key_of
 from trainables.index import evaluation_split
 from trainables.spec import (
     Cell,
@@ -24,6 +25,7 @@ from trainables.spec import (
     Form,
     StageDraft,
     StageSpec,
+    SubsetSpec,
     ViewSpec,
 )
 from trainables.views import view_spec
@@ -106,8 +108,14 @@ class _Builder:
         self._experiment = experiment
         self._recipe = experiment.recipe
         self._plan = plan
-        self._evaluations = tuple(self._tests("low", None).values())
         self._known: dict[tuple, PlannedStage] = {}
+        self._stem = f"{self._recipe.data.dataset}-{slug(self._recipe.model.name)}"
+        # what seeds have in common is made once: a plan of 100,000 cells takes seconds
+        self._texts = SharedTexts()
+        self._moulds: dict[tuple[StageDraft, bool, str], StageSpec] = {}
+        self._subsets: dict[tuple[StageDraft, int], SubsetSpec] = {}
+        self._tests = cache(self._new_tests)
+        self._evaluations = tuple(self._tests("low", None).values())
 
     def add(self, cell: Cell) -> None:
         stages: list[PlannedStage] = []
@@ -131,7 +139,7 @@ class _Builder:
         self._plan.unshared_stages += len(stages)
         self._plan.unshared_images += sum(stage.images for stage in stages)
 
-    def _tests(self, low_test: Form, strategy: str | None) -> dict[str, ViewSpec]:
+    def _new_tests(self, low_test: Form, strategy: str | None) -> dict[str, ViewSpec]:
         """The evaluation views: high, low in the form that reaches the network, the recipe's own.
 
         The recipe's own are for cells of a strategy, not for stages on the way (None).
@@ -156,8 +164,9 @@ class _Builder:
     def _evaluate(self, key: str, views: tuple[ViewSpec, ...]) -> None:
         """Have a planned stage evaluated on further views."""
         stage = self._plan.stages[key]
-        merged = tuple(dict.fromkeys((*stage.evaluations, *views)))
-        self._plan.stages[key] = replace(stage, evaluations=merged)
+        if views != stage.evaluations:
+            merged = tuple(dict.fromkeys((*stage.evaluations, *views)))
+            self._plan.stages[key] = replace(stage, evaluations=merged)
 
     def _root(self, seed: int) -> str | None:
         """Imported weights, or the auxiliary stage trained from them (stage 1 of Figure 2)."""
@@ -198,19 +207,19 @@ class _Builder:
                 facts=self._experiment.facts,
                 data=self._recipe.data,
             )
-            name = f"{self._recipe.data.dataset}-{slug(self._recipe.model.name)}-{chain}"
+            name = f"{self._stem}-{chain}"
             self._known[known] = self._put(spec, name, cell.seed, self._evaluations)
         return self._known[known]
 
     def _put(
         self, spec: StageSpec, name: str, seed: int, evaluations: tuple[ViewSpec, ...]
     ) -> PlannedStage:
-        key = key_of(spec)
+        key = self._texts.key_of(spec)
         if key not in self._plan.stages:
             both = dict.fromkeys((spec.parent, spec.teacher))
             parents = tuple(k for k in both if k is not None and k in self._plan.stages)
             self._plan.stages[key] = PlannedStage(
-                key, f"{name}-s{seed}", spec, (), image_passes(spec), parents
+                key, f"{name}-s{seed}", spec, evaluations, image_passes(spec), parents
             )
         self._evaluate(key, evaluations)
         return self._plan.stages[key]
@@ -229,59 +238,40 @@ class _Builder:
         recipe = self._recipe
         fresh = first or recipe.train.later_head == "fresh"
         seeds = seeds_of(recipe, seed)
-        resolution_px = resolution_of(data, draft)
+        kind = (draft, fresh, facts.data_key)
+        mould = self._moulds.get(kind)
+        if mould is None:
+            mould = self._moulds[kind] = self._mould(draft, facts, data, fresh=fresh)
+        subset = self._subsets.get((draft, seeds.subset))
+        if subset is None:
+            subset = self._subsets[draft, seeds.subset] = subset_of(recipe, draft, seeds.subset)
+        own = {"subset": subset, "parent": parent, "teacher": teacher}
+        return mould.model_copy(
+            update=own | {"seed": seeds.initialisation, "order_seed": seeds.order}
+        )
+
+    def _mould(self, draft: StageDraft, facts: Facts, data: DataSpec, *, fresh: bool) -> StageSpec:
+        """A stage without its seeds and parents."""
+        recipe, superres = self._recipe, self._experiment.superres
+        px = resolution_of(data, draft)
         return StageSpec(
             views=tuple(
-                view_spec(
-                    data,
-                    facts.data_key,
-                    form,
-                    "train",
-                    resolution_px,
-                    self._experiment.superres,
-                )
-                for form in draft.views
+                view_spec(data, facts.data_key, form, "train", px, superres) for form in draft.views
             ),
             mixing=mixing_of(recipe, draft),
-            subset=subset_of(recipe, draft, seeds.subset),
+            subset=subset_of(recipe, draft, 0),
             n_classes=facts.n_classes,
             model=model_of(recipe.model),
             head="fresh" if fresh else "kept",
             objective=objective_of(recipe, draft),
             augment=augment_of(recipe, data, draft),
             training=training_of(recipe, draft, facts.n_train, fresh=fresh),
-            seed=seeds.initialisation,
-            parent=parent,
-            teacher=teacher,
+            seed=0,
+            parent=None,
+            teacher=None,
             recipe_version=RECIPE_VERSION,
-            order_seed=seeds.order,
             replay_share=recipe.train.replay_share if draft.mixing == "replay" else 0.0,
         )
-
-
-def token(cell: Cell, draft: StageDraft) -> str:
-    """`h3`, `l5`, `m4`: the form and level of a stage, for its human name.
-
-    Letters after it: x other updates, r random resolution, f frozen layers, n shuffled labels,
-    p replay, d distilled, i interpolated.
-    """
-    form, *others = draft.views
-    level = cell.high_level if draft.n_images == cell.n_high else cell.low_level
-    size = f"{level}" if draft.n_images in (cell.n_high, cell.n_low) else f"{draft.n_images}img"
-    px = draft.resolution_px or (cell.resolution_px if {*draft.views} - {"high"} else None)
-    at = f"at{px}px" if px else ""
-    at += f"by{draft.resolution_times:g}" if draft.resolution_times else ""
-    marks = {
-        "x": draft.updates_of is not None,
-        "r": draft.random_resolution,
-        "f": draft.frozen_share > 0,
-        "n": draft.labels == "shuffled",
-        "p": draft.mixing == "replay",
-        "d": draft.objective == "distill",
-        "i": draft.objective == "interpolate",
-    }
-    letters = "".join(letter for letter, there in marks.items() if there)
-    return f"{'m' if others else form[0]}{size}{at}{letters}"
 
 
 def slug(text: str) -> str:

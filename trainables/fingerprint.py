@@ -8,12 +8,16 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from functools import cache
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from pydantic import BaseModel
 
 #: Raise by one whenever the same fields would train to other weights than before.
 RECIPE_VERSION = 1
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def canonical(value: Any) -> Any:
@@ -27,8 +31,10 @@ def canonical(value: Any) -> Any:
         TypeError: for anything else; a permissive fallback would fork identities silently.
         ValueError: for NaN and infinities, which have no JSON spelling.
     """
+    if value is None or isinstance(value, str | int):  # bool is an int
+        return value
     if isinstance(value, BaseModel):
-        return {name: canonical(getattr(value, name)) for name in _identifying(value)}
+        return {name: canonical(given) for name, given in _identifying(value).items()}
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
             raise TypeError("only string keys have one canonical spelling")
@@ -37,22 +43,70 @@ def canonical(value: Any) -> Any:
         return [canonical(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} cannot be part of an identity")
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, float):
         return value
     raise TypeError(f"{type(value).__name__} has no canonical form")
 
 
-def _identifying(value: BaseModel) -> list[str]:
+def _identifying(value: BaseModel) -> dict[str, Any]:
     """The fields of a model, but for those added later that still hold their default."""
-    added = getattr(type(value), "ADDED_LATER", frozenset())
-    fields = type(value).model_fields
-    return [n for n in fields if n not in added or getattr(value, n) != fields[n].get_default()]
+    added = _added_later(type(value))
+    fields = ((name, getattr(value, name)) for name in type(value).model_fields)
+    return {name: given for name, given in fields if name not in added or given != added[name]}
+
+
+@cache
+def _sorted_fields(kind: type[BaseModel]) -> list[str]:
+    return sorted(kind.model_fields)
+
+
+@cache
+def _added_later(kind: type[BaseModel]) -> dict[str, Any]:
+    """Defaults of a model's fields that were added later."""
+    names = getattr(kind, "ADDED_LATER", frozenset())
+    return {name: kind.model_fields[name].get_default() for name in names}
 
 
 def key_of(value: Any) -> str:
     """Return the sha256 of the canonical JSON of a value, as 64 hexadecimal digits."""
-    text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _digest(_text(value))
+
+
+def _text(value: Any) -> str:
+    if type(value) is str:
+        return encode_basestring_ascii(value)
+    return str(value) if type(value) is int else _encode(canonical(value))
+
+
+def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+class SharedTexts:
+    """Keys of many models that share parts: the text of each part is made once.
+
+    Parts are told apart by identity, not equality, so that no two texts can be mixed up; they are
+    kept as long as this is.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, str]] = {}
+
+    def key_of(self, value: BaseModel) -> str:
+        """The same as `key_of` of the value."""
+        given = _identifying(value)
+        names = (name for name in _sorted_fields(type(value)) if name in given)
+        parts = [f'"{name}":{self._part(given[name])}' for name in names]
+        return _digest(f"{{{','.join(parts)}}}")
+
+    def _part(self, part: Any) -> str:
+        known = self._known.get(id(part))
+        if known is not None:
+            return known[1]
+        text = _text(part)
+        if isinstance(part, BaseModel | tuple):
+            self._known[id(part)] = (part, text)
+        return text
 
 
 def evaluation_key(stage_key: str, view_key: str) -> str:

@@ -5,8 +5,9 @@ import pytest
 from analysis import paper
 from orchestrator.experiment import load_experiment
 from orchestrator.plan import make_plan
-from orchestrator.recipe_files import load_recipe
+from orchestrator.recipe_files import load_recipe, shipped
 from trainables.budget import budget_of
+from trainables.fingerprint import key_of
 from trainables.spec import SuperresSpec
 from trainables.strategies import STRATEGIES
 
@@ -268,3 +269,13 @@ def test_names_tell_rivals_and_controls_apart(experiment):
     cells = {"strategies": ["staged_hl"], "resolutions_px": [25]}
     (at_25px,) = plan_of(experiment(cells=cells)).cells.values()
     assert plan_of(experiment(cells=cells)).stages[at_25px[1]].name.endswith("h8-l8at25px-s0")
+
+
+@pytest.mark.parametrize("recipe", shipped())
+def test_the_plans_keys_are_those_of_the_specs_alone(recipe, tmp_path):
+    """Keys are put together from shared texts; the store and other programs compute them whole."""
+    recipe = load_recipe(recipe).model_copy(update={"seeds": (0, 1)})
+    plan = plan_of(load_experiment(recipe, tmp_path, must_exist=False))
+    assert {key: key_of(stage.spec) for key, stage in plan.stages.items()} == {
+        k: k for k in plan.stages
+    }

@@ -2,7 +2,7 @@ from typing import ClassVar
 
 import pytest
 
-from trainables.fingerprint import canonical, key_of, seed_of
+from trainables.fingerprint import SharedTexts, canonical, key_of, seed_of
 from trainables.spec import DataSpec, Spec
 
 
@@ -56,3 +56,22 @@ def test_seeds_differ_by_part_and_are_stable():
     assert seed_of("key", 0) != seed_of("key", 1)
     assert seed_of("key", 0) == 2211533068407037018
     assert 0 <= seed_of("x") < 2**63
+
+
+def test_keys_from_shared_texts_are_the_same_keys():
+    texts, shared = SharedTexts(), First(width=9)
+    for value in (
+        Second(),
+        Second(depth=2, first=shared),
+        Second(width=0, first=shared),
+        DataSpec(),
+    ):
+        assert texts.key_of(value) == texts.key_of(value) == key_of(value)
+
+
+def test_shared_texts_tell_equal_parts_of_other_spelling_apart():
+    class Whole(Spec):
+        part: float
+
+    texts, zeros = SharedTexts(), (Whole(part=0.0), Whole(part=-0.0))
+    assert [texts.key_of(zero) for zero in zeros] == [key_of(zero) for zero in zeros]
