@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from trainables.bucket import original_of
 from trainables.disk import fsync
+from trainables.faults import fault_point
 from trainables.fingerprint import key_of
 from trainables.index import Index
 from trainables.spec import ViewSpec
@@ -99,6 +100,7 @@ class ViewDraft:
         paths = [self._index.paths[row] for row in self._rows]
         np.save(self._folder / LABELS, self._index.labels[self._rows])
         (self._folder / ROWS).write_text(json.dumps({"rows": self._rows.tolist(), "paths": paths}))
+        fault_point("view.seal")
         manifest = self._describe(n_clipped_boxes)
         (self._folder / MANIFEST).write_text(manifest.model_dump_json(indent=1))
         fsync(self._folder / MANIFEST)
@@ -108,6 +110,7 @@ class ViewDraft:
         original = original_of(target)
         if original is not None:
             original.put_all(self._folder, last=MANIFEST)
+        fault_point("view.rename")
         _publish(self._folder, target, self._spec)
         fsync(data_root)
         return target

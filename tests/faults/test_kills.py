@@ -12,6 +12,7 @@ CHOSEN = ("batch:20", "progress.seal:2", "stage.manifest:3", "stage.rename:1", "
 OTHERS = (
     "batch:1", "batch:60", "file:1", "file:5", "file:17",
     "progress.write:1", "progress.manifest:1", "progress.rename:3", "progress.renamed:5",
+    "view.seal:1", "view.rename:2", "view.rename:4",
     "stage.write:1", "stage.seal:2", "stage.manifest:9", "stage.rename:6", "stage.renamed:9",
     "event.stage_start:1", "event.stage_start.written:3", "event.epoch:1", "event.epoch.written:7",
     "event.stage_end.written:5", "event.stage_end.written:9", "mlflow:1", "mlflow.sent:1",
