@@ -31,7 +31,8 @@ from tests.faults.runner import small
 REPOSITORY = Path(__file__).parents[2]
 #: Most kills come after the first stage is done, and hit the driver.
 VICTIMS = {"driver": 0.5, "actor": 0.35, "raylet": 0.075, "gcs_server": 0.075}
-TRAIN = {"epochs": 60, "batch_size": 8, "lr": 0.01, "schedule": "onecycle", "precision": "float32"}
+AFTER_A_STAGE = 0.8
+TRAIN = {"epochs": 30, "batch_size": 8, "lr": 0.01, "schedule": "onecycle", "precision": "float32"}
 WITHIN_S = 12.0
 #: Ray's own processes notice a dead driver late; the driver a dead Ray after 60 s.
 GIVE_UP_S = 240.0
@@ -107,8 +108,10 @@ def safe_cmdline(process: psutil.Process) -> list[str]:
 class Chaos:
     """Rounds of kills, one after the other."""
 
-    def __init__(self, folder: Path, seed: int, log: TextIO) -> None:
+    def __init__(self, folder: Path, seed: int, executor: str, log: TextIO) -> None:
         self.tally = Tally(seed)
+        self._executor = executor
+        self._victims = VICTIMS if executor == "ray" else {"driver": 1.0}
         self._folder = folder
         self._random = random.Random(seed)
         self._log = log
@@ -143,7 +146,7 @@ class Chaos:
     def _round(self, root: Path, n_kills: int) -> None:
         while True:
             finished, n_before = set(weights_of(root)), len(events_of(root))
-            process = launch(root, self._recipe, "ray")
+            process = launch(root, self._recipe, self._executor)
             self.tally.starts += 1
             if self.tally.kills.total() < n_kills:
                 self._disturb(process, root, n_before)
@@ -158,8 +161,15 @@ class Chaos:
     def _disturb(self, process: subprocess.Popen, root: Path, n_before: int) -> None:
         """Kill one process once stages train; a driver that then hangs is killed, too."""
         moment = self._random.uniform(0.0, WITHIN_S)
-        kind = self._random.choices(list(VICTIMS), list(VICTIMS.values()))[0]
-        begun = lambda: any(e["event"] == "stage_start" for e in events_of(root)[n_before:])  # noqa: E731
+        kind = self._random.choices(list(self._victims), list(self._victims.values()))[0]
+        late = self._random.random() < AFTER_A_STAGE
+
+        def begun() -> bool:
+            new = events_of(root)[n_before:]
+            return any(e["event"] == "stage_start" for e in new) and not (
+                late and not weights_of(root)
+            )
+
         if not wait(begun, process, GIVE_UP_S):
             return
         wait(lambda: False, process, moment)
@@ -170,7 +180,8 @@ class Chaos:
         victim.send_signal(signal.SIGKILL)
         self.tally.kills[kind] += 1
         n_kill = self.tally.kills.total()
-        self.say(f"kill {n_kill}: {kind} {moment:.1f} s after the first stage began")
+        after = "a stage was done" if late else "the first stage began"
+        self.say(f"kill {n_kill}: {kind}, {moment:.1f} s after {after}")
         if kind in ("raylet", "gcs_server") and not self._ends(process):
             process.kill()
 
@@ -199,14 +210,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--executor", choices=("ray", "inline"), default="ray")
     parser.add_argument("--to", type=Path, required=True, help="folder of log and summary")
     options = parser.parse_args()
     options.to.mkdir(parents=True, exist_ok=True)
     scratch = tempfile.TemporaryDirectory(prefix="f2c-chaos-")
     with scratch as folder, (options.to / "log.txt").open("w") as log:
-        chaos = Chaos(Path(folder), options.seed, log)
+        chaos = Chaos(Path(folder), options.seed, options.executor, log)
         chaos.run(options.kills)
-    summary = json.dumps(asdict(chaos.tally) | {"train": TRAIN}, indent=1)
+    summary = json.dumps(
+        asdict(chaos.tally) | {"executor": options.executor, "train": TRAIN}, indent=1
+    )
     (options.to / "summary.json").write_text(summary + "\n")
     print(summary)  # noqa: T201
     return 0 if chaos.tally.is_clean else 1
