@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cluster import local_cpus
 from orchestrator.display import duration, program
+from orchestrator.events import read_events
 from orchestrator.tracked_model import BestCell
+from orchestrator.tracking import Tracker
 from trainables.store import Store
 
 if TYPE_CHECKING:
@@ -29,7 +31,20 @@ def close_tracking(outcome: "Outcome", files: Sequence[Path], note: str) -> None
     metrics |= {f"{_slug(name)}_s": round(s, 3) for name, s in outcome.seconds.items()}
     status = "done" if outcome.exit_status == 0 else "stopped" if outcome.signal else "failed"
     extra = [outcome.folder / name for name in ("results.parquet", "plan.json", "recipe.yaml")]
-    outcome.tracker.finish(status, metrics, note, [*files, *extra], best_cell(outcome))
+    last = (status, metrics, note, [*files, *extra], best_cell(outcome))
+    outcome.tracker.finish(*last)
+    if outcome.tracker.failure is not None:
+        outcome.tracker = _tracker_anew(outcome)
+        outcome.tracker.finish(*last)
+
+
+def _tracker_anew(outcome: "Outcome") -> Tracker:
+    """MLflow may be back: what it lacks is mirrored from the run's record, in bounded time."""
+    uri = outcome.tracker.uri
+    tracker = Tracker(outcome.experiment, outcome.plan, outcome.root, uri, trains=False)
+    events = read_events(outcome.folder / "events.jsonl")
+    tracker.replay(event for event in events if event.get("key") in outcome.plan.stages)
+    return tracker
 
 
 def best_cell(outcome: "Outcome") -> BestCell | None:

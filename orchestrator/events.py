@@ -5,10 +5,11 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from trainables.errors import DataError
 from trainables.faults import fault_point
 from trainables.secrets import hide_secrets
 
@@ -48,6 +49,25 @@ class EventLog:
 def _ends_whole(file: Path) -> bool:
     """Whether the last line has its end; a full disk may have cut it."""
     return file.read_bytes()[-1:] in (b"", b"\n")
+
+
+def read_events(file: Path) -> Iterator[Event]:
+    """The events of a record; a line that a kill has torn is left out.
+
+    Raises:
+        DataError: when there is no record.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise DataError(f"there is no record {file}; f2c run RECIPE writes it") from error
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and "event" in event:
+            yield event
 
 
 class Background:

@@ -1,20 +1,19 @@
 """`f2c sync`: what MLflow lacks of a run, out of the run's own record. Twice changes nothing."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 from rich.console import Console
 
 from orchestrator.control import only_one
-from orchestrator.events import Event
+from orchestrator.events import read_events
 from orchestrator.experiment import load_experiment
 from orchestrator.flags import leading_words, parse
 from orchestrator.plan import make_plan
 from orchestrator.run_tags import tracking_uri
 from orchestrator.tracking import Tracker
-from trainables.errors import BusyError, ConfigError, DataError
+from trainables.errors import BusyError, ConfigError
 
 FILES = ("results.parquet", "plan.json", "recipe.yaml", "report.html")
 
@@ -44,25 +43,6 @@ def sync(arguments: Sequence[str], console: Console) -> int:
         raise BusyError(f"MLflow was not reached ({tracker.failure}); run the same command again")
     console.print(f"MLflow has what {folder} records: {tracker.link}")
     return 0
-
-
-def read_events(file: Path) -> Iterator[Event]:
-    """The events of a record; a line that a kill has torn is left out.
-
-    Raises:
-        DataError: when there is no record.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise DataError(f"there is no record {file}; f2c run RECIPE writes it") from error
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and "event" in event:
-            yield event
 
 
 def _files(folder: Path) -> list[Path]:

@@ -267,7 +267,11 @@ class Tracker:
     def _close(self, status: str, metrics: dict[str, float], note: str, files: list[Path]) -> None:
         for child in self._children.values():
             self._flush(child)
-        points = self._metrics({f"summary/{k}": v for k, v in metrics.items()}, self._attempt)
+        told = self._client.get_metric_history(self._parent_id, "summary/cells")
+        summary = {f"summary/{k}": v for k, v in metrics.items()}
+        if any(point.step == self._attempt for point in told):
+            summary = {}
+        points = self._metrics(summary, self._attempt)
         note_tag = self._entities.RunTag("mlflow.note.content", note[:100_000])
         self._client.log_batch(self._parent_id, metrics=points, tags=[note_tag])
         self._log_files(files)

@@ -82,8 +82,7 @@ def assert_mlflow(root: Path, gold: Gold) -> None:
         for metric in run.data.metrics:
             points = client.get_metric_history(run.info.run_id, metric)
             steps = Counter(point.step for point in points)
-            if not metric.startswith("summary/"):
-                assert set(steps.values()) == {1}, (run.info.run_name, metric, steps)
+            assert set(steps.values()) == {1}, (run.info.run_name, metric, steps)
 
 
 def temporary_files(root: Path) -> set[Path]:

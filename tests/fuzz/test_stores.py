@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from analysis.pages import Page, write_page
 from analysis.runs import COLUMNS, load
+from orchestrator.events import read_events
 from orchestrator.leases import Leases
-from orchestrator.syncing import read_events
 from tests.fuzz.changed import files, fuzz, told
 from trainables.errors import DataError
 from trainables.store import MANIFEST, Store

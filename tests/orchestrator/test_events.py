@@ -2,8 +2,7 @@
 
 import threading
 
-from orchestrator.events import Background, EventLog
-from orchestrator.syncing import read_events
+from orchestrator.events import Background, EventLog, read_events
 
 
 def test_a_line_that_was_cut_costs_no_later_one(tmp_path):
