@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -219,7 +219,7 @@ def main() -> int:
         chaos = Chaos(Path(folder), options.seed, options.executor, log)
         chaos.run(options.kills)
     summary = json.dumps(
-        asdict(chaos.tally) | {"executor": options.executor, "train": TRAIN}, indent=1
+        vars(chaos.tally) | {"executor": options.executor, "train": TRAIN}, indent=1
     )
     (options.to / "summary.json").write_text(summary + "\n")
     print(summary)  # noqa: T201
