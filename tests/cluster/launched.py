@@ -124,6 +124,8 @@ def launch(lan: Lan, logs: Path) -> Launched:
     head, *workers = [
         lan.add(name, login_environment(cpus)) for name, cpus in zip(names, CPUS, strict=True)
     ]
+    for worker in workers:  # as from an image of a node that was set up: the head installs
+        (worker.home / "f2c-env").symlink_to(head.home / "f2c-env")
     for host in (head, *workers):
         profile = f"export PATH={_python_folder()}:{_uv_folder(lan)}:$PATH\n"
         (host.home / ".bash_profile").write_text(profile)

@@ -97,11 +97,12 @@ def test_1_the_hosts_are_one_cluster_with_one_token(cluster):
 def test_2_who_has_no_token_runs_nothing(cluster):
     post = (
         "curl -s -o /dev/null -m 5 -w '%{http_code}' -X POST -H 'Content-Type: application/json'"
-        ' -d \'{"entrypoint": "id"}\' http://%s:8265/api/jobs/'
+        """ -d '{"entrypoint": "id"}' http://HOST:8265/api/jobs/"""
     )
-    there = cluster.laptop.run(post % cluster.head.address).stdout
+    there = cluster.laptop.run(post.replace("HOST", cluster.head.address)).stdout
     assert there == "000", "from another host there is no route"
-    assert cluster.head.run(post % "127.0.0.1").stdout == "401", "on the head it wants the token"
+    here = cluster.head.run(post.replace("HOST", "127.0.0.1")).stdout
+    assert here == "401", "on the head it wants the token"
     stranger = "cd /; export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=wrong; source ~/.bashrc; ray status"
     said = cluster.head.run(stranger)
     assert said.returncode != 0
