@@ -97,7 +97,7 @@ def make_plan(experiments: Iterable[Experiment]) -> Plan:
 
 @contextmanager
 def _nothing_to_collect() -> Iterator[None]:
-    """No search for garbage while so many objects are made and none dropped: a tenth of the time."""
+    """No search for garbage while objects are made and none dropped: a tenth of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
