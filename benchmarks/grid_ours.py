@@ -42,7 +42,8 @@ def ours(work: GridWork, root: Path, executor: str) -> Done:
         for cell, chain in work.chains().items()
     }
     images = sum(images for images, _, _ in stages.values())
-    return Done(seconds, images, counts, {r["cell"]: r["accuracy_low"] for r in outcome.rows})
+    accuracies = {row["cell"]: row["accuracy_low"] for row in outcome.rows}
+    return Done(seconds, images, counts, accuracies, outcome.seconds)
 
 
 def stage_counts(outcome: Outcome) -> dict[str, tuple[int, int, int]]:

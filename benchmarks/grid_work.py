@@ -1,7 +1,7 @@
 """The work of one small Table 2, the same for every side: photos as files, cells, budgets."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -110,13 +110,15 @@ class GridWork:
 class Done:
     """What a side did, to be compared before its seconds are.
 
-    `counts` has per cell images, updates and epochs of all its stages, as its loops counted them.
+    `counts` has per cell images, updates and epochs of all its stages, as its loops counted them;
+    `parts` has our own account of our seconds.
     """
 
     seconds: float
     images: int
     counts: dict[str, list[int]]
     accuracies: dict[str, float]
+    parts: dict[str, float] = field(default_factory=dict)
 
     def write(self, file: Path) -> None:
         file.write_text(json.dumps(asdict(self)))

@@ -7,7 +7,7 @@ the numbers must be in the hashed fields.
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -34,7 +34,7 @@ def canonical(value: Any) -> Any:
     if value is None or isinstance(value, str | int):  # bool is an int
         return value
     if isinstance(value, BaseModel):
-        return {name: canonical(given) for name, given in _identifying(value).items()}
+        return {name: canonical(part) for name, part in _identifying(value)}
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
             raise TypeError("only string keys have one canonical spelling")
@@ -48,23 +48,20 @@ def canonical(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no canonical form")
 
 
-def _identifying(value: BaseModel) -> dict[str, Any]:
-    """The fields of a model, but for those added later that still hold their default."""
-    added = _added_later(type(value))
-    fields = ((name, getattr(value, name)) for name in type(value).model_fields)
-    return {name: given for name, given in fields if name not in added or given != added[name]}
+def _identifying(value: BaseModel) -> Iterator[tuple[str, Any]]:
+    """The fields of a model by name, but for those added later that still hold their default."""
+    for name, added_later, default in _layout(type(value)):
+        part = getattr(value, name)
+        if not added_later or part != default:
+            yield name, part
 
 
 @cache
-def _sorted_fields(kind: type[BaseModel]) -> list[str]:
-    return sorted(kind.model_fields)
-
-
-@cache
-def _added_later(kind: type[BaseModel]) -> dict[str, Any]:
-    """Defaults of a model's fields that were added later."""
-    names = getattr(kind, "ADDED_LATER", frozenset())
-    return {name: kind.model_fields[name].get_default() for name in names}
+def _layout(kind: type[BaseModel]) -> list[tuple[str, bool, Any]]:
+    """A model's fields in order of their names: whether each was added later, and its default."""
+    added = getattr(kind, "ADDED_LATER", frozenset())
+    fields = sorted(kind.model_fields.items())
+    return [(n, n in added, field.get_default() if n in added else None) for n, field in fields]
 
 
 def key_of(value: Any) -> str:
@@ -94,9 +91,7 @@ class SharedTexts:
 
     def key_of(self, value: BaseModel) -> str:
         """The same as `key_of` of the value."""
-        given = _identifying(value)
-        names = (name for name in _sorted_fields(type(value)) if name in given)
-        parts = [f'"{name}":{self._part(given[name])}' for name in names]
+        parts = [f'"{name}":{self._part(part)}' for name, part in _identifying(value)]
         return _digest(f"{{{','.join(parts)}}}")
 
     def _part(self, part: Any) -> str:
