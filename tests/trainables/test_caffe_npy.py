@@ -276,3 +276,21 @@ def test_another_network_is_refused_by_its_shapes(tmp_path):
         read_weights(path, ModelSpec())
     with pytest.raises(DataError, match="not squeezenet1_1"):
         read_weights(path, ModelSpec(name="squeezenet1_1"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '|O', 'fortran_order': False, 'shape': (), ",
+        "{'descr': '|O', 'fortran_order': False, 'shape': \x003, 4), }",
+        "{'descr': '|O', 'fortran_order': False, 'shape': '''",
+        "{'descr': {}, 'fortran_order': False, 'shape': (3,), }",
+        "{[]: 1}",
+        "(" * 300,
+    ],
+)
+def test_a_damaged_header_is_refused(tmp_path, header):
+    path = tmp_path / "weights.npy"
+    path.write_bytes(npy(b"", header))
+    with pytest.raises(DataError):
+        read_weights(path, ModelSpec())

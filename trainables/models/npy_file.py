@@ -1,6 +1,7 @@
 """The head of a `.npy` file, and the plain array behind it; never a pickle."""
 
 import math
+import tokenize
 import warnings
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -35,7 +36,10 @@ def read_header(file: BinaryIO) -> Header:
         raise ValueError(f"version {version} is unknown")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy's on headers that Python 2 wrote
-        return Header(*readers[version](file))
+        try:
+            return Header(*readers[version](file))
+        except (SyntaxError, tokenize.TokenError, TypeError) as error:  # numpy's on damaged ones
+            raise ValueError(f"its header is damaged ({error})") from error
 
 
 def read_array(path: Path) -> NDArray[np.floating]:
