@@ -216,10 +216,11 @@ def _init(machine: Machine, temporary: Path | None) -> None:
 
 def _join(address: str, quiet: dict[str, Any]) -> None:
     import ray
+    from ray.exceptions import AuthenticationError
 
     try:
         ray.init(address=address, **quiet)
-    except ray.exceptions.AuthenticationError:
+    except AuthenticationError:
         raise ConfigError(
             f"the cluster at {address} wants another token: put its ~/.ray/auth_token (mode 0600) "
             "here and set RAY_AUTH_MODE=token"

@@ -78,6 +78,7 @@ def _lacking(answer: Answer) -> list[str]:
 
 def _ask(node_ids: Sequence[str], mark: Path | None) -> list[Answer]:
     import ray
+    from ray.exceptions import GetTimeoutError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task = ray.remote(num_cpus=0, max_retries=0)(_question(PACKAGES))
@@ -90,7 +91,7 @@ def _ask(node_ids: Sequence[str], mark: Path | None) -> list[Answer]:
     ]
     try:
         return [Answer(*found) for found in ray.get(asked, timeout=ANSWER_S)]
-    except ray.exceptions.GetTimeoutError:
+    except GetTimeoutError:
         raise ConfigError(
             f"a node of the cluster did not answer within {ANSWER_S:.0f} s; see `ray status`"
         ) from None

@@ -83,7 +83,7 @@ class TransitionScheduler(FIFOScheduler):
         super().on_trial_add(tune_controller, trial)
 
 
-def _checkpoint(folder: Path) -> Checkpoint:
+def _checkpoint(folder: Path) -> Any:  # Tune's Checkpoint; its two names confuse type checkers
     """An entry of the store as Tune restores it; out of the bucket where the store is a copy."""
     original = original_of(folder)
     if original is None:

@@ -43,16 +43,13 @@ class StageTrainable(tune.Trainable):
     def load_checkpoint(self, checkpoint: dict | str | None) -> None:
         """Restore the parent's weights, or this stage's own progress if there is any."""
         folder = Path(str(checkpoint))
-        known = self.config.get(
-            "parent_folder"
-        )  # Tune brings one out of a bucket to a passing name
-        self._record["restored_from"] = Path(known).name if self._job.copy_of else folder.name
+        self._record["restored_from"] = self._name_of(folder)
         self._start(_parent_folder(folder))
 
     def _name_of(self, folder: Path) -> str:
         """What Tune brings out of a bucket lies in a folder with a passing name."""
-        parent = self.config.get("parent_folder")
-        return Path(parent).name if parent and self._job.copy_of else folder.name
+        parent = (self.config or {}).get("parent_folder")
+        return Path(str(parent)).name if parent and self._job.copy_of else folder.name
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; the last one also evaluates. At the end it repeats its last word."""
