@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from gpu_floors import Device, measure_device, operations, traffic_bytes
+from floors import Device, measure_device, operations, traffic_bytes
 from gpu_stage import N_EPOCHS, Scale, Stage, generated, loader_batches, scale_of, spec_of
 from rounds import alternate, arguments, ratios, row, seconds_of, sides, write
 from torch import nn
@@ -83,7 +83,7 @@ def synchronisations(stage: Stage) -> int | None:
         torch.cuda.set_sync_debug_mode("warn")
         stage.epoch()
         torch.cuda.set_sync_debug_mode("default")
-    return sum("synchroniz" in str(warning.message) for warning in seen)
+    return sum("called a synchronizing" in str(warning.message) for warning in seen)
 
 
 def table2(name: str, high: Source, scale: Scale, chosen: argparse.Namespace) -> list[Row]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from gpu_floors import wait
+from floors import wait
 from rounds import n_cpus, seconds_of
 from torch import Tensor
 from torch.nn import functional as F

@@ -34,7 +34,7 @@ def ours(work: GridWork, root: Path, executor: str) -> Done:
     seconds = time.perf_counter() - began - outcome.seconds["ray start"]
     index = work.experiment.index
     if index is not None and len(index) < IN_PROCESS_PHOTOS:
-        seconds += outcome.seconds["preparation"]
+        seconds += min(outcome.seconds["preparation"], outcome.seconds["ray start"])
     outcome.tracker.finish("done", {}, "", [])
     stages = stage_counts(outcome)
     counts = {

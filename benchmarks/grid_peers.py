@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -25,7 +26,7 @@ from grid_ours import ours, strong
 from grid_photos import check_pixels
 from grid_plain import documented, script
 from grid_work import Done, GridWork, Size
-from rounds import REPOSITORY, alternate, arguments, ratios, require, row, seconds_of, sides, write
+from rounds import REPOSITORY, alternate, arguments, ratios, require, row, sides, write
 
 SIDES = {"ours": ours, "strong": strong, "tune": documented, "script": script}
 PEERS = ("strong", "tune", "script")
@@ -38,17 +39,17 @@ def size_of(chosen: argparse.Namespace, choice: str | None) -> Size:
     return Size(chosen.recipe, chosen.epochs, chosen.levels, chosen.photos, precision)
 
 
-def child(chosen: argparse.Namespace) -> None:
-    """One side, in the current folder; the first optimiser of a process costs seconds."""
-    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    root = Path.cwd() / "runs"
-    work = GridWork(size_of(chosen, chosen.without), chosen.folder, root)
+def run_side(chosen: argparse.Namespace, side: str, photos: Path, here: Path) -> Done:
+    """One side, in this process, with its files in `here`."""
+    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)  # the first one costs seconds
+    root = here / "runs"
+    work = GridWork(size_of(chosen, chosen.without), photos, root)
     if chosen.without is not None:
         undo(chosen.without, work.recipe.data)
-    done = SIDES[chosen.side](work, root, chosen.executor)
-    if chosen.side == "ours":
+    done = SIDES[side](work, root, chosen.executor)
+    if side == "ours":
         check_pixels(work, root)
-    done.write(chosen.result)
+    return done
 
 
 class Sides:
@@ -61,15 +62,25 @@ class Sides:
 
     def seconds(self, name: str, side: str, without: str | None = None) -> float:
         with tempfile.TemporaryDirectory() as here:
-            result = Path(here) / "done.json"
-            command = [sys.executable, __file__, "--side", side, "--result", str(result)]
-            command += ["--folder", str(self.folder), *self._size()]
-            command += ["--without", without] if without else []
-            whole = seconds_of(lambda: self._run(command, here))
-            done = Done.read(result)
+            began = time.perf_counter()
+            alone = self.chosen.executor == "ray" or without is not None
+            run = self._in_a_process if alone else self._here
+            done = run(side, without, Path(here))
+            self.whole.setdefault(name, []).append(time.perf_counter() - began)
         self.done[name] = done
-        self.whole.setdefault(name, []).append(whole)
         return done.seconds
+
+    def _here(self, side: str, _without: str | None, here: Path) -> Done:
+        """For tests without Ray, whose seconds mean nothing."""
+        return run_side(self.chosen, side, self.folder, here)
+
+    def _in_a_process(self, side: str, without: str | None, here: Path) -> Done:
+        result = here / "done.json"
+        command = [sys.executable, __file__, "--side", side, "--result", str(result)]
+        command += ["--folder", str(self.folder), *self._size()]
+        command += ["--without", without] if without else []
+        self._run(command, str(here))
+        return Done.read(result)
 
     def _size(self) -> list[str]:
         names = ("recipe", "epochs", "levels", "photos", "executor")
@@ -163,7 +174,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     chosen = parse()
     if chosen.side is not None:
-        child(chosen)
+        run_side(chosen, chosen.side, chosen.folder, Path.cwd()).write(chosen.result)
         return
     groups = [(("strong",), chosen.rounds), (("tune", "script"), chosen.plain_rounds)]
     with tempfile.TemporaryDirectory() as folder:

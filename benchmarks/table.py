@@ -61,9 +61,18 @@ def details(records: list[dict[str, Any]]) -> list[str]:
         software = ", ".join(f"{name} {v}" for name, v in record["versions"].items())
         lines += ["", f"## {record['benchmark']}", "", f"`{record['command']}`, {record['date']}."]
         lines += [f"{record['hardware']}; {software}; load {record['load_average_1_min']}.", ""]
-        for row in record["rows"]:
-            said = "; ".join(f"{key}: {said_of(value)}" for key, value in row["details"].items())
-            lines.append(f"- {row['name']}, {row['rounds']} rounds. {said}")
+        lines += lines_of(record["rows"])
+    return lines
+
+
+def lines_of(rows: list[dict[str, Any]]) -> list[str]:
+    """A line a row; what it shares with the row before is not said again."""
+    lines, before = [], {}
+    for row in rows:
+        new = {key: value for key, value in row["details"].items() if before.get(key) != value}
+        said = "; ".join(f"{key}: {said_of(value)}" for key, value in new.items())
+        lines.append(f"- {row['name']}, {row['rounds']} rounds. {said}".rstrip())
+        before = row["details"]
     return lines
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from floors import measure_device, operations
 from photo_files import data_of, prepared, stage_of, write_photos
 from rounds import alternate, arguments, n_cpus, ratios, require, row, sides, timed, write
 from torch import Tensor, nn
@@ -135,10 +136,23 @@ def measure(name: str, source: Source, folder: Path, chosen: argparse.Namespace)
     require(len(set(counts.values())) == 1, f"images and updates {counts}")
     shown = sides(found, len(source.view))
     details = {"images and updates": counts["ours"], "precision": precision, "sides": shown}
-    return [
+    rows = [
         row(f"training/{name}/{side}", ratios(found[side], found["ours"]), **details)
         for side in ("recipe", "bare")
     ]
+    return [*rows, floor(spec, found["ours"])]
+
+
+def floor(spec: StageSpec, seconds: list[float]) -> dict[str, Any]:
+    """How near an epoch is to its operations at the rate of large matrix products here."""
+    dtype = getattr(torch, spec.training.precision)
+    device = measure_device(torch.device("cpu"), dtype)
+    side_px = spec.views[0].canvas_px
+    an_image = operations(network_of(spec).module, torch.randn(2, 3, side_px, side_px)) / 2
+    floor_s = spec.subset.n_images * an_image / device.operations_s
+    said = {"G operations an image": an_image / 1e9, "matrix rate, G/s": device.operations_s / 1e9}
+    name = f"training/{spec.model.name}/operations floor over time"
+    return row(name, [floor_s / s for s in seconds], **said)
 
 
 def main() -> None:

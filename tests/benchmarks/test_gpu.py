@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-FILES = ("gpu.py", "gpu_stage.py", "gpu_floors.py", "rounds.py", "targets.py")
+FILES = ("gpu.py", "gpu_stage.py", "floors.py", "rounds.py", "targets.py")
 #: What the machine with a GPU has: torch, torchvision and pydantic with what they bring.
 ABSENT = ("ray", "mlflow", "pandas", "pyarrow", "safetensors", "scipy", "matplotlib", "psutil",
           "rich", "tyro", "pooch", "yaml", "orchestrator", "analysis")  # fmt: skip

@@ -47,3 +47,10 @@ def test_a_row_stands_beside_its_figure_and_says_whether_it_is_reached(tmp_path:
 def test_a_number_without_a_figure_is_shown_apart(tmp_path: Path):
     (tmp_path / "x.json").write_text(json.dumps(record("grid_peers/factor sharing", 1.5)))
     assert "| grid_peers/factor sharing | 1.5 (1.5 to 1.5) |" in table_of(tmp_path)
+
+
+def test_what_two_rows_share_is_said_once(tmp_path: Path):
+    both = record("lrn/torch", 2.5)
+    both["rows"] += record("lrn/none", 0.9)["rows"]
+    (tmp_path / "lrn.json").write_text(json.dumps(both))
+    assert table_of(tmp_path).count("ours 3 images/s") == 1

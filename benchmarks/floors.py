@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 #: Of square matrices and of copied bytes: large enough on a GPU, small enough for a test on a CPU.
-SIDE = {"cuda": 8192, "cpu": 512}
+SIDE = {"cuda": 8192, "cpu": 1024}
 COPIED_BYTES = {"cuda": 4 << 30, "cpu": 32 << 20}
 N_TIMES = 10
 
