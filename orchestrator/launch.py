@@ -1,6 +1,6 @@
 """Runs a plan: through Tune, or inline without Ray, with identical weights."""
 
-import json
+import errno
 import logging
 import math
 import os
@@ -19,6 +19,7 @@ from orchestrator.plan import Plan
 from orchestrator.results import adopted
 from orchestrator.schedule import Schedule
 from trainables.bucket import original_of
+from trainables.errors import describe
 from trainables.stage_job import StageJob
 from trainables.stage_run import StageRun
 from trainables.store import Store
@@ -208,7 +209,13 @@ def run_inline(launch: Launch) -> None:
             launch.reported(key, result)
             if result["status"] != "running":
                 break
-        run.commit()
+        try:
+            run.commit()
+        except OSError as error:
+            if error.errno == errno.ENOSPC:  # every other stage would meet it, too
+                raise
+            fault = {"status": "failed", "reason": describe(error)}
+            launch.reported(key, fault | {"started_at": result["started_at"]})
         launch.ended(key, seconds=run.seconds)
 
 
@@ -228,7 +235,12 @@ def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: 
     from ray import tune
     from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 
-    from orchestrator.searcher import EventCallback, StageSearcher, TransitionScheduler
+    from orchestrator.searcher import (
+        EventCallback,
+        StageSearcher,
+        TransitionScheduler,
+        saved_seconds,
+    )
     from trainables.trainable import StageTrainable
 
     trials = launch.folder.absolute() / "tune"
@@ -279,14 +291,3 @@ def place_of(folder: Path) -> dict[str, Any]:
         return {"storage_path": str(folder)}
     bucket = original.bucket
     return {"storage_path": bucket.path(original.path), "storage_filesystem": bucket.filesystem}
-
-
-def saved_seconds(trial: Path) -> dict[str, float] | None:
-    """A stage's seconds by kind of work, as its trial left them when Tune saved it."""
-    file = trial / "checkpoint_000000" / "address.json"
-    original = original_of(file)
-    try:
-        text = file.read_bytes() if original is None else original.bucket.read(original.path)
-        return json.loads(text or b"")["seconds"]
-    except (OSError, ValueError, KeyError):
-        return None

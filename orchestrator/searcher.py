@@ -1,5 +1,6 @@
 """Tune's view of the schedule: a Searcher that gates stages, a scheduler that sets their parent."""
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -131,3 +132,14 @@ def lost_its_node(error_file: str | None) -> bool:
         return False
     last = Path(error_file).read_text(encoding="utf-8").rpartition("Failure # ")[2]
     return NODE_DIED in last
+
+
+def saved_seconds(trial: Path) -> dict[str, float] | None:
+    """A stage's seconds by kind of work, as its trial left them when Tune saved it."""
+    file = trial / "checkpoint_000000" / "address.json"
+    original = original_of(file)
+    try:
+        text = file.read_bytes() if original is None else original.bucket.read(original.path)
+        return json.loads(text or b"")["seconds"]
+    except (OSError, ValueError, KeyError):
+        return None

@@ -77,6 +77,16 @@ def test_f02_a_disk_that_fills_up_ends_the_run_with_75_and_the_same_command_goes
 
 
 @pytest.mark.faults
+def test_f02_a_stage_that_cannot_be_saved_has_failed_and_the_others_go_on(begun, gold, tmp_path):
+    ended = begun("stage.write:eio:9")
+    assert ended.status == 75, ended.printed
+    assert "1 failed, 6 done" in ended.printed or "6 done, 1 failed" in ended.printed
+    assert "Input/output error" in ended.printed
+    assert "Traceback" not in ended.printed
+    resume(tmp_path, gold)
+
+
+@pytest.mark.faults
 @pytest.mark.ray
 def test_k04_s04_a_killed_actor_is_replaced_and_foreign_pickles_are_never_read(
     begun_by_ray, gold, tmp_path
