@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 COLOUR_MAP = "cividis"  # its lightness rises steadily
 OURS = "#00509e"
 PAPERS = "#c2570c"
+#: Of lines without an order: Okabe and Ito's (2008), told apart by colour-blind readers.
+LINES = ("#000000", "#e69f00", "#0072b2", "#d55e00", "#56b4e9", "#009e73", "#cc79a7")
 # Relative luminance above which black is the more legible ink (contrast 4.5 or more both ways).
 _LIGHT = 0.179
 _LINEAR_BELOW = 0.04045

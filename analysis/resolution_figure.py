@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from analysis.colours import COLOUR_MAP
+from analysis.colours import LINES
 from analysis.figures import DOTS_PER_IN, LABEL_PT, TITLE_PT
 from analysis.resolutions import accuracies
 from analysis.setting import Setting
@@ -65,11 +65,8 @@ def draw_resolutions(frame: pd.DataFrame, differences: pd.DataFrame, setting: Se
 def _lines(
     axes: "Axes", table: pd.DataFrame, by: str, columns: tuple[str, str, str], scale: float
 ) -> None:
-    import matplotlib as mpl
-
     groups = list(table.groupby(by, sort=False))
     for place, (name, rows) in enumerate(groups):
-        colour = mpl.colormaps[COLOUR_MAP](0.85 * place / max(len(groups) - 1, 1))
         middle, low, high = (scale * rows[column].to_numpy() for column in columns)
         shift = 1 + SPREAD * (place - (len(groups) - 1) / 2)
         axes.errorbar(
@@ -80,7 +77,7 @@ def _lines(
             markersize=5,
             capsize=2,
             linewidth=1.4,
-            color=colour,
+            color=LINES[place % len(LINES)],
             label=str(name),
         )
 
