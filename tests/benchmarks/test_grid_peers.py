@@ -17,6 +17,7 @@ def test_all_sides_train_the_same_cells_on_the_same_photos(benchmark):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_each_choice_can_be_undone_alone_with_the_same_work(benchmark):
     choices = ("prepared views", "bfloat16, channels last", "evaluating at the end only")
     flags = ("--executor", "inline", "--peers", "--factors", *choices)
@@ -25,6 +26,7 @@ def test_each_choice_can_be_undone_alone_with_the_same_work(benchmark):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_through_ray_the_sides_do_the_same_too(benchmark):
     peers = ("--peers", "strong", "tune")
     rows = benchmark("grid_peers", *TINY, *peers, "--factors", "reused actors")["rows"]

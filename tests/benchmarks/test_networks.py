@@ -18,12 +18,14 @@ def test_heat_maps_agree_and_captum_makes_as_many_passes(benchmark):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_forest_and_srcnn_give_as_large_photos(benchmark, shared_data):
     flags = ("--data", str(shared_data), "--photos", "16", "--rounds", "1")
     assert set(benchmark("nbsrf_srcnn", *flags)["rows"]) == {"nbsrf_srcnn/srcnn"}
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_forest_and_dictionary_are_compared_at_the_same_psnr(benchmark, shared_data):
     flags = ("--data", str(shared_data), "--atoms", "64", "--rounds", "1")
     row = benchmark("nbsrf_dictionary", *flags)["rows"]["nbsrf_dictionary/dictionary"]

@@ -12,6 +12,7 @@ def test_a_plan_is_measured_with_its_memory_and_decisions(benchmark):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_idle_stages_and_idle_trials_are_as_many(benchmark):
     rows = benchmark("orchestration", "--levels", "2", "--rounds", "1")["rows"]
     assert set(rows) == {f"orchestration/{name}" for name in ("tune", "stage", "start")}

@@ -15,6 +15,7 @@ def test_both_sides_prepare_the_same_pixels(benchmark):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_ray_data_prepares_the_same_pixels(benchmark):
     flags = ("--small", "32", "--large", "64", "--rounds", "1", "--ray-rounds", "1")
     rows = benchmark("preparation", *flags, *SIZE)["rows"]
