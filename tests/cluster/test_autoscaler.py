@@ -33,6 +33,17 @@ CLOUD = {
             "max_workers": N_MOST,
         },
     },
+    "auth": {},
+    "docker": {},
+    "file_mounts": {},
+    "cluster_synced_files": [],
+    "file_mounts_sync_continuously": False,
+    "rsync_exclude": [],
+    "rsync_filter": [],
+    "initialization_commands": [],
+    "setup_commands": [],
+    "head_setup_commands": [],
+    "worker_setup_commands": [],
     "head_start_ray_commands": [],
     "worker_start_ray_commands": [],
 }
@@ -52,22 +63,23 @@ def test_nodes_come_for_a_plan_and_go_after_it(tmp_path):
         assert started.returncode == 0, started.stdout
         settings = ["--address", "auto", "--root", str(made.shared / "runs")]
         line = shlex.join(["f2c", "run", str(Path("tests", "small.yaml")), *settings])
+        alone = n_raylets(host)
         run = host.start(inside + line, tmp_path / "run.log", {"PYTHONPATH": str(REPOSITORY)})
         seen = []
 
         def ended() -> bool:
-            seen.append(n_workers(host))
+            seen.append(n_raylets(host) - alone)
             return run.poll() is not None
 
-        assert n_workers(host) == 0
         wait_for(ended, "the run to end", 600)
         assert run.returncode == 0, (tmp_path / "run.log").read_text()[-3000:]
         assert max(seen) == N_MOST, seen
-        wait_for(lambda: n_workers(host) == 0, "idle nodes to go", 180)
+        wait_for(lambda: n_raylets(host) == alone, "idle nodes to go", 180)
         rows = pd.read_parquet(made.shared / "runs" / "small" / "results.parquet")
         assert set(rows["status"]) == {"done"}
 
 
-def n_workers(host) -> int:
-    """Raylets of the host but the head's own."""
-    return max(sum("raylet/raylet" in line for line in host.processes()) - 1, 0)
+def n_raylets(host) -> int:
+    """Nodes of the host: the head's own, and what the autoscaler started."""
+    programs = [line.split()[0] for line in host.processes()]
+    return sum(program.endswith("raylet/raylet") for program in programs)
