@@ -39,14 +39,20 @@ class Entry:
     original: Original | None = None
 
     def damaged(self, names: tuple[str, ...] | None = None) -> list[str]:
-        """Names of files whose bytes are not those that were committed."""
-        return [
+        """Names of files whose bytes are not those that were committed; of all, strangers too."""
+        changed = [
             name
             for name, expected in self.files.items()
             if (names is None or name in names)
             and not self._still_away(name)
             and not _matches(self.folder / name, expected)
         ]
+        return [*changed, *self._strangers()] if names is None else changed
+
+    def _strangers(self) -> list[str]:
+        """Files that were not committed: Tune, which restores from the folder, may read them."""
+        ours = {MANIFEST, *self.files}
+        return sorted(path.name for path in self.folder.glob("*") if path.name not in ours)
 
     def _still_away(self, name: str) -> bool:
         return self.original is not None and not (self.folder / name).exists()

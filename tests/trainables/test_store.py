@@ -60,6 +60,13 @@ def test_f05_f06_a_changed_byte_or_a_cut_is_noticed(tmp_path):
         entry.path("weights.safetensors")
 
 
+def test_s04_a_file_that_was_put_into_an_entry_is_noticed(tmp_path):
+    """Tune would unpickle a `_dict_checkpoint.pkl` that lies where it restores from."""
+    _, entry = committed(tmp_path)
+    (entry.folder / "_dict_checkpoint.pkl").write_bytes(b"a pickle")
+    assert entry.damaged() == ["_dict_checkpoint.pkl"]
+
+
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"key": "x"}'])
 def test_f07_a_folder_without_a_valid_manifest_is_no_stage_and_stays(tmp_path, text):
     store, entry = committed(tmp_path)
