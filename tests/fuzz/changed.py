@@ -1,6 +1,9 @@
 """Valid files with a few bytes changed, cut, doubled or taken out: what a parser must survive."""
 
+import functools
 import os
+import re
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 #: In CI a few dozen; `F2C_FUZZ_EXAMPLES=100000` for the long run.
 EXAMPLES = int(os.environ.get("F2C_FUZZ_EXAMPLES", "60"))
 LONG = EXAMPLES > 1000
+MOST_BYTES = 200_000_000
 #: Bytes that mean something to many formats.
 TELLING = (
     *(b"\x00", b"\xff", b"\x7f", b"\x80", b"\xff\xff\xff\xff", b"\x00\x00\x00\x80", b"\n", b","),
@@ -18,8 +22,11 @@ Edit = tuple[str, float, bytes]
 
 
 def fuzz(cheap: bool = True):
-    """Settings of a fuzzing test; those whose one example is slow try a tenth."""
-    return settings(
+    """Settings of a fuzzing test; those whose one example is slow try a tenth.
+
+    No example may take more than `MOST_BYTES`.
+    """
+    chosen = settings(
         max_examples=EXAMPLES if cheap else max(EXAMPLES // 10, 20),
         deadline=2000 if LONG else None,
         suppress_health_check=list(HealthCheck),
@@ -27,6 +34,41 @@ def fuzz(cheap: bool = True):
         database=None,
         print_blob=True,
     )
+
+    def fuzzed(test):
+        test.hypothesis.inner_test = in_little_memory(test.hypothesis.inner_test)
+        return chosen(test)
+
+    return fuzzed
+
+
+def in_little_memory(example):
+    """An example that fails when the process's peak grows by too much while it runs (Linux)."""
+
+    @functools.wraps(example)
+    def run(*args, **fields):
+        before = fresh_peak()
+        example(*args, **fields)
+        grown = memory("VmHWM") - before if before else 0
+        assert grown < MOST_BYTES, f"one example took {grown / 1e6:.0f} MB of memory"
+
+    return run
+
+
+def fresh_peak() -> int:
+    """Let the peak be counted from now on; bytes that are held now, 0 where it cannot be."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return 0
+    return memory("VmRSS")
+
+
+def memory(name: str) -> int:
+    """A size of this process in bytes, as Linux counts it."""
+    found = re.search(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 def edits() -> st.SearchStrategy[list[Edit]]:
