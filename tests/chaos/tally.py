@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Tally:
 
     def save(self, folder: Path, setting: dict[str, Any]) -> None:
         """Write `summary-seed<N>.json`, and the sum over all seeds of the folder."""
-        own = setting | asdict(self)
+        own = setting | vars(self)
         (folder / f"summary-seed{self.seed}.json").write_text(json.dumps(own, indent=1) + "\n")
         seeds = [json.loads(p.read_text()) for p in sorted(folder.glob("summary-seed*.json"))]
         (folder / "summary.json").write_text(json.dumps(total(seeds), indent=1) + "\n")
