@@ -16,8 +16,12 @@ from trainables.errors import ConfigError
 PREFIX = "f2c-ray-"
 #: Of a socket's path, as the kernel has it.
 MOST_BYTES = 103 if sys.platform == "darwin" else 107
+#: Ray lets everybody write into its folder; so it lies in one that is its owner's alone.
+INNER = "r"
 #: What mkdtemp and Ray put behind the temporary folder, with the longest process id.
-BEHIND = f"/{PREFIX}12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+BEHIND = (
+    f"/{PREFIX}12345678/{INNER}/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+)
 #: Holds the process id of the driver and when it began.
 OWNER = "driver"
 #: A dead one of these ends every run; Ray's driver would notice it after a minute, or never.
@@ -27,7 +31,7 @@ LOOK_S = 0.1
 
 @contextmanager
 def ray_folder() -> Iterator[Path]:
-    """A folder for Ray's sockets and logs; goes at the end, and those of killed drivers before.
+    """Where Ray shall make its folder; goes at the end, and those of killed drivers before.
 
     Raises:
         ConfigError: when no temporary folder has a path short enough for sockets.
@@ -37,7 +41,7 @@ def ray_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     (folder / OWNER).write_text(_identity(os.getpid()), encoding="ascii")
     try:
-        yield folder
+        yield folder / INNER
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

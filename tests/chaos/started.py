@@ -45,8 +45,8 @@ class Started:
         return any(event["event"] == "stage_start" for event in self._new_events())
 
     def trains(self) -> bool:
-        """Whether it has saved an epoch or finished a stage."""
-        return bool(saved(self.root) - self._saved)
+        """Whether it has saved an epoch or finished a stage; a killed one's actor may have, too."""
+        return self.begins() and bool(saved(self.root) - self._saved)
 
     def wait(self, condition: Callable[[], bool], most_s: float) -> bool:
         """Wait for a condition; False when the process ended or time ran out before."""

@@ -22,6 +22,7 @@ class Tally:
     rounds_with_other_weights_or_table: int = 0
     rounds_with_double_runs_or_points_in_mlflow: int = 0
     deaths_of_ray_without_a_sentence: int = 0
+    other_endings: int = 0
     processes_left: int = 0
 
     def note(self, kind: str, n_finished: int) -> int:
@@ -39,6 +40,7 @@ class Tally:
             + self.rounds_with_other_weights_or_table
             + self.rounds_with_double_runs_or_points_in_mlflow
             + self.deaths_of_ray_without_a_sentence
+            + self.other_endings
             + self.processes_left
         )
 
