@@ -154,8 +154,8 @@ def _is_large(n_photos: int) -> bool:
 
 def ray_is_up() -> bool:
     """Whether this process is connected to a cluster; looks without importing Ray."""
-    ray = sys.modules.get("ray")
-    return ray is not None and ray.is_initialized()
+    is_initialized = getattr(sys.modules.get("ray"), "is_initialized", None)
+    return is_initialized is not None and is_initialized()  # None while a thread imports it
 
 
 def _watch(

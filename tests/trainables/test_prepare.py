@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -343,3 +344,8 @@ def test_workers_of_other_nodes_send_what_those_of_this_node_write_in_place(
     run(index, views, data_root)
 
     check_views(index, views, data_root)
+
+
+def test_while_another_thread_imports_ray_it_is_not_up(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", types.ModuleType("ray"))
+    assert not module.ray_is_up()
