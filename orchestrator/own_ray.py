@@ -28,8 +28,8 @@ OWNER = "driver"
 #: A dead one of these ends every run; Ray's driver would notice it after a minute, or never.
 PARTS = {"gcs_server": "head process (gcs_server)", "raylet": "node process (raylet)"}
 LOOK_S, FIND_S = 0.1, 0.5
-#: In the environment of what a raylet starts.
-OF_RAYLET = "RAY_RAYLET_PID"
+#: Looks between two counts of all that the raylet has started, which its death takes from us.
+COUNT_EVERY = 20
 
 
 @contextmanager
@@ -96,6 +96,7 @@ class Watch:
         """
         self._on_death = on_death
         self._parts: dict[psutil.Process, str] = {}
+        self._below: set[psutil.Process] = set()
         self._looks = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -120,11 +121,15 @@ class Watch:
             self._parts.clear()
 
     def _work(self) -> None:
+        number = 0
         while not self._ended.wait(LOOK_S if len(self._parts) == len(PARTS) else FIND_S):
+            number += 1
+            if number % COUNT_EVERY == 0:
+                self._below = set(_children(recursive=True))
             with self._lock:
                 dead = self._dead() if self._looks.is_set() else None
                 if dead is not None and not self._ended.is_set():
-                    _kill(set(self._parts))
+                    _kill(self._below | set(_children(recursive=True)))
                     self._on_death(dead)
                     return
 
@@ -147,8 +152,8 @@ def tell(part: str) -> NoReturn:
     end_at_once(f"Ray's {part} has died; run the same command again, nothing finished is lost")
 
 
-def _children() -> list[psutil.Process]:
-    return psutil.Process().children()
+def _children(*, recursive: bool = False) -> list[psutil.Process]:
+    return psutil.Process().children(recursive)
 
 
 def _name(process: psutil.Process) -> str:
@@ -165,10 +170,7 @@ def _is_dead(process: psutil.Process) -> bool:
         return True
 
 
-def _kill(parts: set[psutil.Process]) -> None:
-    """Ray's processes and those that its raylet has started, wherever they belong now."""
-    raylets = {str(part.pid) for part in parts}
-    for process in psutil.process_iter():
+def _kill(processes: set[psutil.Process]) -> None:
+    for process in processes:
         with suppress(psutil.Error):
-            if process in parts or process.environ().get(OF_RAYLET) in raylets:
-                process.kill()
+            process.kill()
