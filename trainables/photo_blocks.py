@@ -14,6 +14,7 @@ from trainables.datasets import find_dataset
 from trainables.decode import box_on_photo, read_photo
 from trainables.degrade import crop, high_pixels, low_pixels
 from trainables.errors import DataError
+from trainables.faults import fault_point
 from trainables.index import Index
 from trainables.spec import DataSpec, ViewSpec
 from trainables.views import stored_px
@@ -59,6 +60,7 @@ def make_block(batch: Block, task: BlockTask) -> Block:
     sides_px = [stored_px(view) for view in task.views]
     images = [np.zeros((n, side_px, side_px, 3), np.uint8) for side_px in sides_px]
     for i in range(n):
+        fault_point("photo")
         try:
             photo_HWC = read_photo(task.root / batch["path"][i]) if photos is None else photos[i]
             height_px, width_px = photo_HWC.shape[:2]
