@@ -27,7 +27,7 @@ def resident(tmp_path_factory):
 
 
 @pytest.mark.parametrize("photo", [20, 200, 700])
-def test_k_a_killed_data_worker_changes_no_weight_and_no_number(resident, tmp_path, photo):
+def test_n06_a_killed_data_worker_loses_and_doubles_no_photo(resident, tmp_path, photo):
     """By SIGKILL between two photos of a block; Ray Data makes that block again."""
     flags = ("--executor", "ray", "--gpus-per-stage", "0")
     ended = runner.run(tmp_path, f"photo:kill:{photo}", recipe=recipe("stream"), flags=flags)

@@ -129,7 +129,7 @@ def test_prepare_writes_the_list_of_photos_in_place_of_views(photos, tmp_path, c
 
 @pytest.mark.ray
 @pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*")
-def test_ray_data_beside_the_stages_gives_the_same_weights(
+def test_n06_ray_data_beside_the_stages_gives_the_same_weights(
     golden, photos, tmp_path, ray_session
 ):
     outcome = sweep(of_files(photos, mode="stream"), Machine(tmp_path, data_cpus_per_stage=1))

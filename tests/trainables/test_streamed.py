@@ -112,7 +112,7 @@ MIXINGS = ["single", "union", "balanced", "coin_flip", "replay", "paired"]
 
 @pytest.mark.parametrize("mixing", MIXINGS)
 @pytest.mark.parametrize("block_photos", [3, 128])
-def test_an_epoch_is_bit_for_bit_the_resident_one(
+def test_n06_an_epoch_is_bit_for_bit_the_resident_one(
     index, listed, monkeypatch, mixing, block_photos
 ):
     monkeypatch.setattr(streamed, "BLOCK_PHOTOS", block_photos)
