@@ -4,6 +4,7 @@ With `data.mode: stream` no pixels are prepared: the driver writes this file und
 and every process that reads photos finds paths, boxes, labels and splits in it.
 """
 
+import hashlib
 import json
 import os
 import uuid
@@ -21,7 +22,8 @@ from trainables.index import Index
 from trainables.spec import DataSpec
 
 EDGES = ("left", "top", "right", "bottom")
-FACTS = b"listing"
+#: In the file's metadata: what is no column, and its checksum; columns have their own.
+FACTS, CHECKSUM = b"listing", b"listing.sha256"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def write_listing(index: Index, data: DataSpec, data_key: str, data_root: Path) 
     }
     columns = {"path": index.paths, "label": index.labels, "split": index.splits.astype(object)}
     edges = {name: index.boxes[:, number] for number, name in enumerate(EDGES)}
-    table = pa.table(columns | edges).replace_schema_metadata({FACTS: json.dumps(facts)})
+    said = json.dumps(facts).encode()
+    metadata = {FACTS: said, CHECKSUM: _sha256(said)}
+    table = pa.table(columns | edges).replace_schema_metadata(metadata)
     file = listing_file(data_root, data_key)
     data_root.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".tmp-{file.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
@@ -82,7 +86,7 @@ def read_listing(data_root: Path, data_key: str) -> Listing:
         key, listing = _parsed(file, file.stat().st_mtime_ns)
         if key != data_key:
             raise ValueError("it is of another data set")
-    except (OSError, ValueError, KeyError) as fault:
+    except (OSError, ValueError, KeyError, pa.ArrowException) as fault:
         raise DataError(
             f"the list of photos {file} cannot be used ({fault}); run prepare again"
         ) from None
@@ -94,9 +98,17 @@ def _parsed(file: Path, changed_ns: int) -> tuple[str, Listing]:
     """A listing and its key, read once in a process until the file changes."""
     del changed_ns
     table = pq.read_table(file, page_checksum_verification=True)
-    facts = json.loads((table.schema.metadata or {})[FACTS])
+    metadata = table.schema.metadata or {}
+    said, checksum = metadata[FACTS], metadata[CHECKSUM]
+    if checksum != _sha256(said):
+        raise ValueError("it was changed")
+    facts = json.loads(said)
     data = DataSpec.model_validate_json(json.dumps(facts["data"]))
     return facts["data_key"], Listing(_index(table, facts), data)
+
+
+def _sha256(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()
 
 
 def _index(table: pa.Table, facts: dict) -> Index:

@@ -68,7 +68,8 @@ def stream_by_ray(batches: Iterator[Block], task: BlockTask, *, n_cpus: int) -> 
     _silence(context)
     where = _on_reserved_cpus(get_current_placement_group(), n_cpus)
     _bound(context, where, n_cpus)
-    dataset = ray.data.from_arrow([_table(batch) for batch in batches])
+    # not `from_arrow`: it runs a task a table, on a CPU that nothing has reserved
+    dataset = ray.data.from_blocks([_table(batch) for batch in batches])
     made = dataset.map_batches(
         _make_block_of_table,
         batch_size=None,

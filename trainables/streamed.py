@@ -98,9 +98,7 @@ class StreamedPhotos:
 class Stream:
     """Photos in an announced order."""
 
-    def __init__(
-        self, photos: StreamedPhotos, places_N: NDArray[np.int64], blocks: Blocks
-    ) -> None:
+    def __init__(self, photos: StreamedPhotos, places_N: NDArray[np.int64], blocks: Blocks) -> None:
         """Announce the order.
 
         Args:

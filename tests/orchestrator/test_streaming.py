@@ -29,9 +29,7 @@ CELLS = {"high": [0, 8], "low": [8], "mixed": [8]}
 
 
 def machine(cpus: int = 1, gpus: float = 0.0, data: int = 1) -> Machine:
-    return Machine(
-        Path(), cpus_per_stage=cpus, gpus_per_stage=gpus, data_cpus_per_stage=data
-    )
+    return Machine(Path(), cpus_per_stage=cpus, gpus_per_stage=gpus, data_cpus_per_stage=data)
 
 
 @pytest.fixture(scope="module")
