@@ -50,7 +50,7 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
     """
     default = load_recipe(name or default_recipe())
 
-    def both(
+    def both(  # noqa: PLR0913, PLR0917 - one a flag
         recipe: Annotated[Recipe, tyro.conf.arg(name="")] = default,
         root: str = "runs",
         executor: Literal["ray", "inline"] = "ray",

@@ -84,12 +84,12 @@ def read_listing(data_root: Path, data_key: str) -> Listing:
             data_root.mkdir(parents=True, exist_ok=True)
             original.bucket.get(original.path, file)
         key, listing = _parsed(file, file.stat().st_mtime_ns)
-        if key != data_key:
-            raise ValueError("it is of another data set")
     except (OSError, ValueError, KeyError, pa.ArrowException) as fault:
         raise DataError(
             f"the list of photos {file} cannot be used ({fault}); run prepare again"
         ) from None
+    if key != data_key:
+        raise DataError(f"{file} lists another data set; delete it and run prepare again")
     return listing
 
 

@@ -70,8 +70,9 @@ def stream_by_ray(batches: Iterator[Block], task: BlockTask, *, n_cpus: int) -> 
     _bound(context, where, n_cpus)
     # not `from_arrow`: it runs a task a table, on a CPU that nothing has reserved
     dataset = ray.data.from_blocks([_table(batch) for batch in batches])
+    work: Any = _make_block_of_table  # Ray's type of functions knows no `fn_kwargs`
     made = dataset.map_batches(
-        _make_block_of_table,
+        work,
         batch_size=None,
         batch_format="pyarrow",
         fn_kwargs={"task": task},

@@ -54,7 +54,7 @@ class View:
     """
 
     spec: ViewSpec
-    images_NHWC: NDArray[np.uint8]
+    images_NHWC: Pixels
     labels_N: NDArray[np.int64]
     rows_N: NDArray[np.int64]
     class_names: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A worker that reads photos for a stage is killed in the middle: none is lost, none comes twice."""
+"""A worker that reads photos for a stage is killed in the middle: none is lost, none doubled."""
 
 import pytest
 
