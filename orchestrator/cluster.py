@@ -2,15 +2,15 @@
 
 import errno
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.growth import Node, cluster_nodes
+from orchestrator.own_ray import ray_folder
 from orchestrator.recipe import Recipe, TrainRecipe
 from trainables.errors import BusyError, ConfigError
 
@@ -200,18 +200,16 @@ def ray_session(machine: Machine) -> Iterator[int]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
-    own = not ray.is_initialized()
-    temporary = Path(tempfile.mkdtemp(prefix="f2c-ray-")) if own else None
-    try:
-        if own:
-            _init(machine, temporary)
-            _hide_token(Path.home() / ".ray" / "auth_token")
+    if ray.is_initialized():
         yield slots_of(machine, cluster_nodes())
-    finally:
-        if own:
+        return
+    with ray_folder() if machine.address == "local" else nullcontext() as folder:
+        try:
+            _init(machine, folder)
+            _hide_token(Path.home() / ".ray" / "auth_token")
+            yield slots_of(machine, cluster_nodes())
+        finally:
             ray.shutdown()
-            if machine.address == "local" and temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _hide_token(file: Path) -> None:

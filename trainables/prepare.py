@@ -9,7 +9,7 @@ Shape legend: N photos of a block or split, H rows, W columns, C colour.
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from trainables.errors import DataError
 from trainables.fingerprint import key_of
 from trainables.index import Index
 from trainables.photo_blocks import FORMS, Block, BlockTask, make_block, pixels_column
-from trainables.ray_blocks import blocks_by_ray, make_block_on_worker, ray_is_up
+from trainables.ray_blocks import blocks_by_ray, make_block_on_worker, node, ray_is_up
 from trainables.spec import DataSpec, Split, ViewSpec
 from trainables.view_drafts import ViewDraft
 from trainables.views import check_resolution, is_prepared, stored_px, view_folder
@@ -106,7 +106,13 @@ def prepare(
     n_done = 0
     for split, specs in work.items():
         task = BlockTask(index.root, data, specs, drawn)
-        watched = _watch(blocks(index, rows_of[split], task), n_done, n_photos, on_progress)
+
+        def watched(
+            task: BlockTask, split: Split = split, n_before: int = n_done
+        ) -> Iterator[Block]:
+            made = blocks(index, rows_of[split], task)
+            return _watch(made, n_before, n_photos, on_progress)
+
         _prepare_split(index, rows_of[split], task, data_root, watched, tally)
         n_done += len(rows_of[split])
     _refuse(tally.faults, index, n_photos, data_root)
@@ -159,7 +165,7 @@ def _prepare_split(
     rows_N: NDArray[np.int64],
     task: BlockTask,
     data_root: Path,
-    blocks: Iterable[Block],
+    blocks: Callable[[BlockTask], Iterator[Block]],
     tally: _Tally,
 ) -> None:
     """Fill the drafts of a split's views and commit them unless a photo is bad."""
@@ -168,7 +174,8 @@ def _prepare_split(
         drafts = [
             stack.enter_context(ViewDraft(data_root, view, index, rows_N)) for view in task.views
         ]
-        _fill(drafts, index, rows_N, blocks, tally)
+        maps = tuple(draft.images_file for draft in drafts)
+        _fill(drafts, index, rows_N, blocks(replace(task, maps=maps, node=node())), tally)
         if len(tally.faults) == n_faults:
             for draft in drafts:
                 draft.commit(tally.n_clipped_boxes - n_clipped)
@@ -181,12 +188,13 @@ def _fill(
     blocks: Iterable[Block],
     tally: _Tally,
 ) -> None:
-    """Write each photo into its place, in whatever order the blocks arrive."""
+    """Write what was sent into its place, in whatever order; see that no photo is missing."""
     seen_N = np.zeros(len(rows_N), np.int64)
     for block in blocks:
         places = np.searchsorted(rows_N, block["row"])
         for number, draft in enumerate(drafts):
-            draft.images_NHWC[places] = block[pixels_column(number)]
+            if pixels_column(number) in block:
+                draft.images_NHWC[places] = block[pixels_column(number)]
         np.add.at(seen_N, places, 1)
         tally.n_clipped_boxes += int(block["clipped"].sum())
         bad = [(int(row), str(why)) for row, why in zip(block["row"], block["reason"], strict=True)]
@@ -214,10 +222,11 @@ def _refuse(faults: list[PhotoFault], index: Index, n_photos: int, data_root: Pa
     )
 
 
-def _batch(index: Index, rows_N: NDArray[np.int64]) -> Block:
-    """What a block function is told of its photos."""
+def _batch(index: Index, rows_N: NDArray[np.int64], first: int = 0) -> Block:
+    """What a block function is told of its photos; `first` is the place of the first of them."""
     return {
         "row": rows_N,
+        "place": first + np.arange(len(rows_N)),
         "path": np.array([index.paths[row] for row in rows_N], dtype=object),
         "box": index.boxes[rows_N],
     }
@@ -225,13 +234,10 @@ def _batch(index: Index, rows_N: NDArray[np.int64]) -> Block:
 
 def _blocks_here(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> Iterator[Block]:
     for start in range(0, len(rows_N), BLOCK_PHOTOS):
-        yield make_block(_batch(index, rows_N[start : start + BLOCK_PHOTOS]), task)
+        yield make_block(_batch(index, rows_N[start : start + BLOCK_PHOTOS], start), task)
 
 
 def _blocks_by_ray(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> Iterator[Block]:
     batch = _batch(index, rows_N)
-    items = [
-        {"row": int(row), "path": path, "box": box}
-        for row, path, box in zip(*batch.values(), strict=True)
-    ]
+    items = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
     return blocks_by_ray(items, make_block_on_worker, BLOCK_PHOTOS, task=task)

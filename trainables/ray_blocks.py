@@ -9,6 +9,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -48,9 +49,18 @@ def blocks_by_ray(
 
 
 def make_block_on_worker(batch: Block, task: BlockTask) -> Block:
-    """`make_block` in a process that has one CPU."""
+    """`make_block` in a process that has one CPU; into the task's maps where it has them."""
     torch.set_num_threads(1)
-    return make_block(batch, task)
+    return make_block(batch, task if node() == task.node else replace(task, maps=()))
+
+
+def node() -> str:
+    """Of this process, by Ray's name; empty where no cluster is."""
+    if not ray_is_up():
+        return ""
+    import ray
+
+    return ray.get_runtime_context().get_node_id()
 
 
 def stream_by_ray(batches: Iterator[Block], task: BlockTask, *, n_cpus: int) -> Iterator[Block]:
