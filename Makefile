@@ -52,7 +52,7 @@ lint: setup
 	@$(BIN)/lint-imports
 
 # A benchmark that fails leaves the others to run; its rows stay "not measured".
-BENCHMARKS := planning orchestration grid_peers training preparation reading lrn occlusion nbsrf_dictionary \
+BENCHMARKS := planning orchestration grid_peers training preparation reading streaming lrn occlusion nbsrf_dictionary \
   nbsrf_srcnn gpu
 
 bench: setup

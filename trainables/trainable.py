@@ -2,12 +2,14 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from ray import tune
 
+from trainables.ray_blocks import stream_by_ray
 from trainables.stage_job import StageJob
 from trainables.stage_run import StageRun
 
@@ -67,7 +69,8 @@ class StageTrainable(tune.Trainable):
 
     def _start(self, folder: Path | None) -> StageRun:
         record = self._job.record | self._record | {"trial_id": self.trial_id}
-        self._run = StageRun(self._job.model_copy(update={"record": record}))
+        blocks = partial(stream_by_ray, n_cpus=self._job.data_cpus)
+        self._run = StageRun(self._job.model_copy(update={"record": record}), blocks)
         self._run.restore_or_fail(folder)
         return self._run
 
