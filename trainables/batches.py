@@ -5,7 +5,9 @@ Shape legend: B batch, N photos of a view, H W pixels, C colour.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -20,6 +22,8 @@ from trainables.views import View
 
 #: A view stays in the device's memory when it takes at most this share of what is free.
 RESIDENT_SHARE = 0.5
+#: A smaller batch is copied before a second thread has begun.
+THREADED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,35 @@ class Source:
 
     def gather(self, rows_B: NDArray[np.int64]) -> Tensor:
         """Uint8 photos (B, C, canvas, canvas) on the device, channels last."""
-        index_B = torch.from_numpy(rows_B).to(self.images_NHWC.device)
-        images_BHWC = self.images_NHWC.index_select(0, index_B).to(self.device, non_blocking=True)
+        images_BHWC = _rows(self.images_NHWC, rows_B).to(self.device, non_blocking=True)
         spec = self.view.spec
         return enlarge(images_BHWC.permute(0, 3, 1, 2), spec.canvas_px, spec.kernel, spec.antialias)
+
+
+def _rows(images_NHWC: Tensor, rows_B: NDArray[np.int64]) -> Tensor:
+    """Photos by their rows; in host memory each thread copies whole ones.
+
+    torch's own threads share out every single photo, and meet again after each.
+    """
+    if images_NHWC.device.type != "cpu":
+        return images_NHWC.index_select(0, torch.from_numpy(rows_B).to(images_NHWC.device))
+    if len(rows_B) and not 0 <= rows_B.min() <= rows_B.max() < len(images_NHWC):
+        raise IndexError(f"a view of {len(images_NHWC)} photos has no such row: {rows_B}")
+    made_BHWC = images_NHWC.new_empty((len(rows_B), *images_NHWC.shape[1:]))
+    photos, made = images_NHWC.numpy(), made_BHWC.numpy()
+    n_parts = torch.get_num_threads() if made.nbytes >= THREADED_BYTES else 1
+    parts = zip(np.array_split(rows_B, n_parts), np.array_split(made, n_parts), strict=True)
+    own, *others = (lambda r=r, m=m: photos.take(r, 0, out=m, mode="clip") for r, m in parts)
+    waiting = [_pool(n_parts - 1).submit(other) for other in others]
+    own()
+    for part in waiting:
+        part.result()
+    return made_BHWC
+
+
+@cache
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="photos")
 
 
 def open_source(view: View, device: torch.device) -> Source:
