@@ -6,8 +6,10 @@ Shape legend: B batch, N photos of a view, H W pixels, C colour.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 import numpy as np
@@ -26,6 +28,8 @@ from trainables.views import View
 Gather = Callable[[NDArray[np.int64]], Tensor]
 #: A view stays in the device's memory when it takes at most this share of what is free.
 RESIDENT_SHARE = 0.5
+#: A smaller batch is copied before a second thread has begun.
+THREADED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,7 @@ class Source:
 
     def gather(self, rows_B: NDArray[np.int64]) -> Tensor:
         """Uint8 photos (B, C, canvas, canvas) on the device, channels last."""
-        index_B = torch.from_numpy(rows_B).to(self.images_NHWC.device)
-        return _on_canvas(self.images_NHWC.index_select(0, index_B), self.view.spec, self.device)
+        return _on_canvas(_rows(self.images_NHWC, rows_B), self.view.spec, self.device)
 
     def ordered(self, rows_N: NDArray[np.int64]) -> AbstractContextManager[Gather]:
         """`gather` for rows whose order is known beforehand; here any order is as good."""
@@ -81,6 +84,32 @@ AnySource = Source | StreamedSource
 def _on_canvas(images_BHWC: Tensor, spec: ViewSpec, device: torch.device) -> Tensor:
     images_BCHW = images_BHWC.to(device, non_blocking=True).permute(0, 3, 1, 2)
     return enlarge(images_BCHW, spec.canvas_px, spec.kernel, spec.antialias)
+
+
+def _rows(images_NHWC: Tensor, rows_B: NDArray[np.int64]) -> Tensor:
+    """Photos by their rows; in host memory each thread copies whole ones.
+
+    torch's own threads share out every single photo, and meet again after each.
+    """
+    if images_NHWC.device.type != "cpu":
+        return images_NHWC.index_select(0, torch.from_numpy(rows_B).to(images_NHWC.device))
+    if len(rows_B) and not 0 <= rows_B.min() <= rows_B.max() < len(images_NHWC):
+        raise IndexError(f"a view of {len(images_NHWC)} photos has no such row: {rows_B}")
+    made_BHWC = images_NHWC.new_empty((len(rows_B), *images_NHWC.shape[1:]))
+    photos, made = images_NHWC.numpy(), made_BHWC.numpy()
+    n_parts = torch.get_num_threads() if made.nbytes >= THREADED_BYTES else 1
+    parts = zip(np.array_split(rows_B, n_parts), np.array_split(made, n_parts), strict=True)
+    own, *others = (lambda r=r, m=m: photos.take(r, 0, out=m, mode="clip") for r, m in parts)
+    waiting = [_pool(n_parts - 1).submit(other) for other in others]
+    own()
+    for part in waiting:
+        part.result()
+    return made_BHWC
+
+
+@cache
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="photos")
 
 
 def open_source(view: View, device: torch.device) -> AnySource:
