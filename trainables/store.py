@@ -202,7 +202,7 @@ def _epochs(folder: Path) -> list[Path]:
     away = [] if original is None else _folders(original)
     names = {path.name for path in folder.glob("epoch-*")} | set(away)
     numbers = [name.removeprefix("epoch-") for name in names if name.startswith("epoch-")]
-    newest_first = sorted((int(n) for n in numbers if n.isdigit()), reverse=True)
+    newest_first = sorted((int(n) for n in numbers if n.isdecimal()), reverse=True)
     return [folder / f"epoch-{number}" for number in newest_first]
 
 
@@ -223,10 +223,12 @@ def read_entry(folder: Path) -> Entry | None:
     try:
         if original is not None and not original.get_manifest(folder, MANIFEST):
             return None
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        return Entry(folder, manifest["key"], manifest["kind"], manifest["files"], original)
-    except (OSError, ValueError, KeyError, TypeError):
+        read = json.loads((folder / MANIFEST).read_bytes())
+        entry = Entry(folder, str(read["key"]), str(read["kind"]), dict(read["files"]), original)
+        inside = all(name == Path(name).name for name in entry.files)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return entry if inside else None
 
 
 def commit_folder(target: Path, key: str, kind: str, write: Callable[[Path], None]) -> Entry:
@@ -283,7 +285,7 @@ def _matches(path: Path, expected: dict[str, Any]) -> bool:
     for _ in range(2):
         try:
             return path.stat().st_size == expected["bytes"] and _digest(path) == expected["sha256"]
-        except (FileNotFoundError, KeyError):
+        except (FileNotFoundError, KeyError, TypeError, ValueError):  # of a manifest that lies
             return False
         except OSError:
             continue

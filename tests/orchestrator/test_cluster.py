@@ -92,11 +92,11 @@ def test_r06_s15_our_ray_is_private_local_and_without_a_dashboard(monkeypatch, t
     monkeypatch.setattr(cluster, "cluster_nodes", lambda: [Node(2, 0)])
     with ray_session(CPU):
         temporary = Path(given["_temp_dir"])
-        assert stat.S_IMODE(temporary.stat().st_mode) == 0o700
+        assert stat.S_IMODE(temporary.parent.stat().st_mode) == 0o700
         assert stat.S_IMODE(token.stat().st_mode) == 0o600
     assert given["address"] == "local"
     assert given["include_dashboard"] is False
-    assert not temporary.exists()
+    assert not temporary.parent.exists()
 
 
 def test_s20_a_new_root_is_its_owners_alone_and_an_old_one_keeps_its_mode(tmp_path):
