@@ -25,7 +25,7 @@ test: setup
 	@$(BIN)/pytest
 
 test-faults: setup
-	@$(BIN)/pytest -m faults
+	@$(BIN)/pytest -m faults --timeout 1200
 
 test-mutations: setup
 	@$(BIN)/python tests/mutations.py
