@@ -44,9 +44,11 @@ class _Normalise(torch.autograd.Function):
         x_RC = _rows(images_BCHW)
         # each channel, those of the padding too, brings its fifth of the constant to the sum
         y_RC, works = torch.empty_like(x_RC), _works(x_RC, border=K / SIZE)
-        root_RC = torch.empty_like(x_RC, dtype=works[0].x.dtype)
-        constant = root_RC.new_tensor(K / SIZE)
-        for work, narrow, y, root in zip(works, *map(_chunks, (x_RC, y_RC, root_RC)), strict=True):
+        wide, kept = works[0].x, ctx.needs_input_grad[0]
+        root_RC = torch.empty_like(x_RC, dtype=wide.dtype) if kept else None
+        roots = [work.other for work in works] if root_RC is None else _chunks(root_RC)
+        constant = wide.new_tensor(K / SIZE)
+        for work, narrow, y, root in zip(works, _chunks(x_RC), _chunks(y_RC), roots, strict=True):
             x = work.x.copy_(narrow)
             torch.addcmul(constant, x, x, value=ALPHA / SIZE, out=work.windows.inner)
             torch.rsqrt(work.windows.sums(), out=root)
