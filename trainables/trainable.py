@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from ray import tune
 
+from trainables.memory import keep_freed_memory
 from trainables.ray_blocks import stream_by_ray
 from trainables.stage_job import StageJob
 from trainables.stage_run import StageRun
@@ -32,6 +33,7 @@ class StageTrainable(tune.Trainable):
         wait for it.
         """
         os.nice(max(0, NICENESS - os.nice(0)))
+        keep_freed_memory()
         torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         self.reset_config(config)
 
