@@ -224,10 +224,7 @@ def run_inline(launch: Launch) -> None:
 
 
 def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) -> None:
-    """The plan through Tune: one trial per stage, actors reused, parents gated.
-
-    A stage gets all bundles of `resources` (see `cluster.bundles_of`) or none.
-    """
+    """The plan through Tune: a trial per stage with all its `cluster.bundles_of`, parents gated."""
     environment = {
         "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
