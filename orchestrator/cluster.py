@@ -25,8 +25,9 @@ TIMED_OUT = "timed out during startup"
 class Machine:
     """How to run, never what: none of this is part of a stage's identity.
 
-    `gpus_per_stage` is a share of a GPU; above 0, stages train on CUDA. `copy_of` is the address of
-    the bucket that `root` is this machine's copy of, None where it stands for itself.
+    `gpus_per_stage` is a share of a GPU; above 0, stages train on CUDA. `data_cpus_per_stage` are
+    reserved beside each stage for its photos where they are streamed, else 0. `copy_of` is the
+    address of the bucket that `root` is this machine's copy of, None where it stands for itself.
     """
 
     root: Path
@@ -36,6 +37,7 @@ class Machine:
     gpus_per_stage: float = 0.0
     tracking_uri: str | None = None
     copy_of: str | None = None
+    data_cpus_per_stage: int = 0
 
     @property
     def device(self) -> str:
@@ -62,6 +64,10 @@ def check_local_machine(machine: Machine) -> None:
     if machine.cpus_per_stage > n_cpus:
         raise ConfigError(
             f"--cpus-per-stage {machine.cpus_per_stage} is more than this machine's {n_cpus} CPUs"
+        )
+    if machine.cpus_per_stage + machine.data_cpus_per_stage > n_cpus:
+        raise ConfigError(
+            f"this machine has {n_cpus} CPUs, {_streaming_needs(machine)}, or --executor inline"
         )
 
 
@@ -135,10 +141,21 @@ def settled(recipe: Recipe, machine: Machine) -> Recipe:
 def slots_of(machine: Machine, nodes: Sequence[Node]) -> int:
     """Stages that run at a time on these nodes; a stage never spreads over two.
 
+    The CPUs for its photos may lie on any nodes. Each stage starts only with all of its own, so
+    that stages cannot hold every CPU and wait for photos that no CPU is left to make.
+
     Raises:
         ConfigError: when not even one fits.
     """
     slots = sum(_slots_on(machine, node) for node in nodes)
+    if slots > 0 and machine.data_cpus_per_stage:
+        n_cpus = sum(int(node.n_cpus) for node in nodes)
+        slots = min(slots, n_cpus // (machine.cpus_per_stage + machine.data_cpus_per_stage))
+        if slots < 1:
+            raise ConfigError(
+                f"the cluster has {n_cpus} CPUs, {_streaming_needs(machine)}, or let the cluster "
+                "grow"
+            )
     if slots < 1:
         largest = max(nodes, key=lambda node: (node.n_gpus, node.n_cpus), default=Node(0, 0))
         raise ConfigError(
@@ -149,6 +166,14 @@ def slots_of(machine: Machine, nodes: Sequence[Node]) -> int:
     return slots
 
 
+def _streaming_needs(machine: Machine) -> str:
+    return (
+        f"a stage whose photos are streamed needs {machine.cpus_per_stage} for itself and "
+        f"{machine.data_cpus_per_stage} for its photos; lower --cpus-per-stage or "
+        "--data-cpus-per-stage, or prepare the photos before (--data.mode resident)"
+    )
+
+
 def _slots_on(machine: Machine, node: Node) -> int:
     slots = int(node.n_cpus // machine.cpus_per_stage)
     if machine.gpus_per_stage <= 0:
@@ -156,6 +181,17 @@ def _slots_on(machine: Machine, node: Node) -> int:
     per_gpu = int(1 // machine.gpus_per_stage) if machine.gpus_per_stage < 1 else 1
     whole = int(node.n_gpus // max(1.0, machine.gpus_per_stage))
     return min(slots, whole * per_gpu)
+
+
+def bundles_of(machine: Machine) -> list[dict[str, float]]:
+    """What a stage asks Ray for: its own bundle, and one for each CPU that its photos get.
+
+    They may lie on different nodes: CPU nodes feed GPUs.
+    """
+    own = {"CPU": float(machine.cpus_per_stage)}
+    if machine.gpus_per_stage > 0:
+        own["GPU"] = machine.gpus_per_stage
+    return [own, *({"CPU": 1.0} for _ in range(machine.data_cpus_per_stage))]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from orchestrator.results import adopted
 from orchestrator.schedule import Schedule
 from trainables.bucket import original_of
 from trainables.errors import describe
+from trainables.memory import keep_freed_memory
 from trainables.stage_job import StageJob
 from trainables.stage_run import StageRun
 from trainables.store import Store
@@ -91,6 +92,8 @@ class Launch:
             teacher_folder=None if teacher is None else str(teacher),
             threads=machine.cpus_per_stage,
             device=machine.device,
+            streamed=tuple(sorted(self._plan.streamed)),
+            data_cpus=machine.data_cpus_per_stage,
             stop_file=str(self.stop.file.absolute()),
             record={"command": self._command},
         )
@@ -194,6 +197,7 @@ class Launch:
 
 def run_inline(launch: Launch) -> None:
     """The same plan in this process, one stage after another."""
+    keep_freed_memory()
     while not launch.stop.event.is_set():
         key = launch.next_stage()
         if key is None:
@@ -219,8 +223,8 @@ def run_inline(launch: Launch) -> None:
         launch.ended(key, seconds=run.seconds)
 
 
-def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: int) -> None:
-    """The plan through Tune: one trial per stage, actors reused, parents gated."""
+def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) -> None:
+    """The plan through Tune: a trial per stage with all its `cluster.bundles_of`, parents gated."""
     environment = {
         "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -260,9 +264,9 @@ def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: 
     searcher = StageSearcher(
         launch.schedule, launch.next_stage, config_of, ended, launch.stop.event
     )
-    resources = {"cpu": cpus_per_stage, "gpu": gpus_per_stage}
+    group = tune.PlacementGroupFactory([*resources], strategy="SPREAD")
     tuner = Tuner(
-        tune.with_resources(StageTrainable, resources),
+        tune.with_resources(StageTrainable, group),
         tune_config=TuneConfig(
             search_alg=searcher,
             scheduler=TransitionScheduler(),

@@ -36,13 +36,14 @@ class Plan:
     """Stages in an order in which parents come first; `cells` maps a cell's name to its last.
 
     `tests` maps it to the views that its last stage is tested on: `high`, `low` (or what takes
-    its place) and those that the recipe names.
+    its place) and those that the recipe names. `streamed` are keys of data sets that stream.
     """
 
     stages: dict[str, PlannedStage] = field(default_factory=dict)
     cells: dict[str, tuple[Cell, str]] = field(default_factory=dict)
     tests: dict[str, dict[str, ViewSpec]] = field(default_factory=dict)
     users: dict[str, list[str]] = field(default_factory=dict)
+    streamed: set[str] = field(default_factory=set)
     unshared_stages: int = 0
     unshared_images: int = 0
 
@@ -91,6 +92,7 @@ def _nothing_to_collect() -> Iterator[None]:
 
 
 def _add(experiment: Experiment, plan: Plan, prefix: str) -> None:
+    plan.streamed |= experiment.streamed.keys()
     parts = {None: experiment, **experiment.variants}
     builders: dict[tuple[str | None, int | None], _Builder] = {}
     for cell in cells_of(experiment.recipe, experiment.facts.n_train):

@@ -13,7 +13,7 @@ import psutil
 import yaml
 from rich.console import Console
 
-from orchestrator.cluster import Machine, ray_session
+from orchestrator.cluster import Machine, bundles_of, ray_session
 from orchestrator.control import GRACE_S, Stop, only_one
 from orchestrator.display import Display, program
 from orchestrator.events import EventLog
@@ -36,6 +36,7 @@ from orchestrator.preparing import (
     missing_views,
     photo_work,
     prepare_views,
+    write_listings,
 )
 from orchestrator.results import (
     TESTS_SCHEMA,
@@ -254,12 +255,13 @@ class Sweep:
     def _run_stages(self, launch: Launch) -> None:
         machine = self.machine
         if machine.executor == "ray":
-            run_tune(launch, launch.progress.slots, machine.gpus_per_stage, machine.cpus_per_stage)
+            run_tune(launch, launch.progress.slots, bundles_of(machine))
         else:
             run_inline(launch)
 
     def _prepare(self, views: list[ViewSpec], stopped: Callable[[], bool]) -> None:
         began = time.perf_counter()
+        write_listings(self.experiment, self.data_root)
         with suppress(PreparationStoppedError):
             prepare_views(self.experiment, views, self.machine.root, self.console, stopped)
         self.seconds["preparation"] = time.perf_counter() - began

@@ -14,6 +14,7 @@ from trainables.datasets import find_dataset
 from trainables.decode import box_on_photo, read_photo
 from trainables.degrade import crop, high_pixels, low_pixels
 from trainables.errors import DataError
+from trainables.faults import fault_point
 from trainables.index import Index
 from trainables.spec import DataSpec, ViewSpec
 from trainables.views import stored_px
@@ -76,6 +77,7 @@ def _fill(
     photos = _draw(batch, task)
     clipped_N, reasons = np.zeros(len(places_N), np.bool_), [""] * len(places_N)
     for i, place in enumerate(places_N):
+        fault_point("photo")
         try:
             photo_HWC = read_photo(task.root / batch["path"][i]) if photos is None else photos[i]
             height_px, width_px = photo_HWC.shape[:2]

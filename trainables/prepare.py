@@ -1,23 +1,19 @@
 """Photos to prepared views: each decoded once, cut out, made into every form.
 
-Small sets are made in this process, large ones by Ray Data, by the same block function. This is
-the only module that knows Ray Data, and it imports it only for a large set. It must not run inside
-a Tune trial: the trial holds the CPUs that Ray Data waits for.
+Small sets are made in this process, large ones by Ray Data, by the same block function. It must not
+run inside a Tune trial: the trial holds the CPUs that Ray Data waits for.
 
 Shape legend: N photos of a block or split, H rows, W columns, C colour.
 """
 
-import logging
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from trainables.datasets import find_dataset
@@ -25,6 +21,7 @@ from trainables.errors import DataError
 from trainables.fingerprint import key_of
 from trainables.index import Index
 from trainables.photo_blocks import FORMS, Block, BlockTask, make_block, pixels_column
+from trainables.ray_blocks import blocks_by_ray, make_block_on_worker, node, ray_is_up
 from trainables.spec import DataSpec, Split, ViewSpec
 from trainables.view_drafts import ViewDraft
 from trainables.views import check_resolution, is_prepared, stored_px, view_folder
@@ -152,12 +149,6 @@ def _is_large(n_photos: int) -> bool:
     return n_photos >= IN_PROCESS_PHOTOS and ray_is_up()
 
 
-def ray_is_up() -> bool:
-    """Whether this process is connected to a cluster; looks without importing Ray."""
-    is_initialized = getattr(sys.modules.get("ray"), "is_initialized", None)
-    return is_initialized is not None and is_initialized()  # None while a thread imports it
-
-
 def _watch(
     blocks: Iterable[Block], n_before: int, n_photos: int, on_progress: Callable[[int, int], None]
 ) -> Iterator[Block]:
@@ -184,7 +175,7 @@ def _prepare_split(
             stack.enter_context(ViewDraft(data_root, view, index, rows_N)) for view in task.views
         ]
         maps = tuple(draft.images_file for draft in drafts)
-        _fill(drafts, index, rows_N, blocks(replace(task, maps=maps, node=_node())), tally)
+        _fill(drafts, index, rows_N, blocks(replace(task, maps=maps, node=node())), tally)
         if len(tally.faults) == n_faults:
             for draft in drafts:
                 draft.commit(tally.n_clipped_boxes - n_clipped)
@@ -249,43 +240,4 @@ def _blocks_here(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> It
 def _blocks_by_ray(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> Iterator[Block]:
     batch = _batch(index, rows_N)
     items = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-    return blocks_by_ray(items, _make_block_on_worker, BLOCK_PHOTOS, task=task)
-
-
-def blocks_by_ray(
-    items: Sequence[dict[str, Any]], work: Any, block_size: int, **arguments: Any
-) -> Iterator[Block]:
-    """Let all nodes work; blocks arrive as they get ready, a bounded number in memory.
-
-    Args:
-        items: one a photo.
-        work: makes a block of a batch of items, on a worker.
-        block_size: items that are worked on together.
-        arguments: handed to `work`.
-    """
-    import ray.data  # costs seconds, and only large sets need it
-
-    _silence(ray.data.DataContext.get_current())
-    dataset = ray.data.from_items(list(items), override_num_blocks=-(-len(items) // block_size))
-    made = dataset.map_batches(work, batch_size=None, fn_kwargs=arguments)
-    yield from cast("Iterator[Block]", made.iter_batches(batch_size=None, batch_format="numpy"))
-
-
-def _silence(context: Any) -> None:
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-
-
-def _make_block_on_worker(batch: Block, task: BlockTask) -> Block:
-    torch.set_num_threads(1)  # a worker has one CPU
-    return make_block(batch, task if _node() == task.node else replace(task, maps=()))
-
-
-def _node() -> str:
-    """Of this process, by Ray's name; empty where no cluster is."""
-    if not ray_is_up():
-        return ""
-    import ray
-
-    return ray.get_runtime_context().get_node_id()
+    return blocks_by_ray(items, make_block_on_worker, BLOCK_PHOTOS, task=task)

@@ -2,12 +2,15 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from ray import tune
 
+from trainables.memory import keep_freed_memory
+from trainables.ray_blocks import stream_by_ray
 from trainables.stage_job import StageJob
 from trainables.stage_run import StageRun
 
@@ -30,6 +33,7 @@ class StageTrainable(tune.Trainable):
         wait for it.
         """
         os.nice(max(0, NICENESS - os.nice(0)))
+        keep_freed_memory()
         torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         self.reset_config(config)
 
@@ -67,7 +71,8 @@ class StageTrainable(tune.Trainable):
 
     def _start(self, folder: Path | None) -> StageRun:
         record = self._job.record | self._record | {"trial_id": self.trial_id}
-        self._run = StageRun(self._job.model_copy(update={"record": record}))
+        blocks = partial(stream_by_ray, n_cpus=self._job.data_cpus)
+        self._run = StageRun(self._job.model_copy(update={"record": record}), blocks)
         self._run.restore_or_fail(folder)
         return self._run
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
@@ -14,7 +15,11 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
 from orchestrator.cli import main
+from trainables.bucket import local_root
+from trainables.datasets import read_index
 from trainables.errors import DataError
+from trainables.listing import read_listing, write_listing
+from trainables.spec import DataSpec, SyntheticSpec
 from trainables.store import Store
 
 REPOSITORY = Path(__file__).parents[2]
@@ -192,3 +197,15 @@ def test_a_bucket_that_is_not_there_is_told_before_anything_starts(
     said = capsys.readouterr().out
     assert "--root carries a key" in said
     assert "secret" not in said
+
+
+def test_the_list_of_streamed_photos_goes_through_the_bucket(root, tmp_path, monkeypatch):
+    """A machine reads what the driver wrote last, not what it has a copy of."""
+    data = DataSpec(synthetic=SyntheticSpec(n_classes=2, n_train=3, n_test=2), mode="stream")
+    index = read_index(data)
+    for photos in (tmp_path / "old", tmp_path / "new"):
+        monkeypatch.setenv("F2C_CACHE", str(tmp_path / "driver"))
+        write_listing(replace(index, root=photos), data, "d" * 64, local_root(root) / "data")
+        monkeypatch.setenv("F2C_CACHE", str(tmp_path / "worker"))
+        found = read_listing(local_root(root) / "data", "d" * 64)
+        assert (found.index.paths, found.index.root) == (index.paths, photos)

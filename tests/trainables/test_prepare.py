@@ -339,7 +339,7 @@ def test_workers_of_other_nodes_send_what_those_of_this_node_write_in_place(
     index: Index, views: list[ViewSpec], data_root: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "IN_PROCESS_PHOTOS", 1)
-    monkeypatch.setattr(module, "_node", lambda: "another")
+    monkeypatch.setattr(module, "node", lambda: "another")
 
     run(index, views, data_root)
 
