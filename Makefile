@@ -38,7 +38,7 @@ KILLS ?= 100
 test-chaos: setup
 	@PYTHONPATH=. $(BIN)/python tests/chaos/kill_demo.py --kills $(KILLS) --to docs/results/chaos
 
-# cluster.yaml on three hosts of this machine; as root, with Debian's packages.
+# cluster.yaml on five hosts of this machine, and Ray's autoscaler on one; as root, with Debian's packages.
 test-cluster: setup
 	@command -v sshd rsync ip nsenter > /dev/null \
 	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server \

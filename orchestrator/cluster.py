@@ -227,3 +227,10 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
         ) from None
     except ConnectionError as error:
         raise ConfigError(f"no Ray cluster answers at --address {address}: {error}") from None
+    except RuntimeError as error:
+        if "Version mismatch" not in str(error):
+            raise
+        raise ConfigError(
+            f"the cluster at {address} has other versions than this machine: set both up from one "
+            f"requirements.lock ({' '.join(str(error).split())})"
+        ) from None

@@ -15,8 +15,9 @@ from analysis.runs import COLUMNS, load
 from orchestrator.events import read_events
 from orchestrator.leases import Leases
 from tests.fuzz.changed import files, fuzz, told
+from trainables.entry import MANIFEST
 from trainables.errors import DataError
-from trainables.store import MANIFEST, Store
+from trainables.store import Store
 from trainables.views import read_manifest
 
 KEY = "ab" * 32

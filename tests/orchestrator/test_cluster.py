@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ray.exceptions import AuthenticationError
 
 from orchestrator import cluster
 from orchestrator.cli import main
@@ -75,6 +76,27 @@ def test_ray_that_is_slow_to_start_is_asked_twice_then_told_in_one_sentence(monk
     monkeypatch.setitem(sys.modules, "ray", SlowRay(starts_at=9))
     with pytest.raises(BusyError, match="too busy; run the same command again"), ray_session(CPU):
         pass
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (AuthenticationError("no"), "at h:1 wants another token: put its ~/.ray/auth_token"),
+        (ConnectionError("no node"), "no Ray cluster answers at --address h:1: no node"),
+        (
+            RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.59.0\n"),
+            r"other versions .* from one requirements.lock \(.* with: Ray: 2.59.0\)",
+        ),
+    ],
+)
+def test_why_a_cluster_cannot_be_joined_is_told_in_one_sentence(monkeypatch, error, said):
+    def refuse(**_options):
+        raise error
+
+    monkeypatch.setattr("ray.init", refuse)
+    with pytest.raises(ConfigError, match=said) as told:
+        cluster._join("h:1", {})
+    assert "\n" not in str(told.value)
 
 
 def test_r06_s15_our_ray_is_private_local_and_without_a_dashboard(monkeypatch, tmp_path):
