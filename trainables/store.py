@@ -180,11 +180,12 @@ def _folders(original: Original) -> list[str]:
     return original.bucket.folders(original.path)
 
 
-def _put_at(entry: Entry) -> tuple[int, str]:
-    """When an entry's manifest came to its bucket, by the bucket's clock of whole seconds."""
+def _put_at(entry: Entry) -> tuple[int, float, str]:
+    """When an entry came to its bucket: the bucket's whole seconds, then the writer's clock."""
     assert entry.original is not None
     bucket, path = entry.original
-    return bucket.put_at_ns(f"{path}/{MANIFEST}"), entry.folder.name
+    committed_at = json.loads((entry.folder / MANIFEST).read_bytes())["committed_at"]
+    return bucket.put_at_ns(f"{path}/{MANIFEST}"), committed_at, entry.folder.name
 
 
 def _withdraw(entry: Entry) -> None:
