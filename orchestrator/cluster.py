@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +20,10 @@ BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 #: Ray gives up after 30 s, which a busy machine may take once.
 START_ATTEMPTS = 2
 TIMED_OUT = "timed out during startup"
+#: A gRPC server answers this with a frame of settings; what else may have a port does not.
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+FRAME_HEADER_BYTES, SETTINGS_FRAME = 9, 4
+ANSWER_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -218,6 +223,8 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
     import ray
     from ray.exceptions import AuthenticationError
 
+    if "://" not in address and os.environ.get("RAY_USE_TLS", "0") != "1":
+        _check_answer(*address.rpartition(":")[::2])
     try:
         ray.init(address=address, **quiet)
     except AuthenticationError:
@@ -234,3 +241,30 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
             f"the cluster at {address} has other versions than this machine: set both up from one "
             f"requirements.lock ({' '.join(str(error).split())})"
         ) from None
+
+
+def _check_answer(host: str, port: str) -> None:
+    """Refuse a port that nothing or another program has; Ray tries for minutes and says nothing."""
+    if not port.isdigit():
+        return  # "auto"
+    try:
+        there = socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S)
+    except OSError as error:
+        raise ConfigError(
+            f"nothing answers at --address {host}:{port} ({error.strerror or 'in time'}): is the "
+            "cluster up, and may this machine reach it?"
+        ) from None
+    with there:
+        if _first_frame(there)[3:4] != bytes([SETTINGS_FRAME]):
+            raise ConfigError(
+                f"what answers at --address {host}:{port} is not Ray: another program has the "
+                "port; give the address that `ray start` printed"
+            )
+
+
+def _first_frame(there: socket.socket) -> bytes:
+    try:
+        there.sendall(HTTP2_PREFACE)
+        return there.recv(FRAME_HEADER_BYTES)
+    except OSError:
+        return b""
