@@ -227,20 +227,29 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
         _check_answer(*address.rpartition(":")[::2])
     try:
         ray.init(address=address, **quiet)
-    except AuthenticationError:
-        raise ConfigError(
+    except (AuthenticationError, ConnectionError, RuntimeError) as error:
+        told = _why_not_joined(address, error)
+        if told is None:
+            raise
+        raise ConfigError(told) from None
+
+
+def _why_not_joined(address: str, error: Exception) -> str | None:
+    """One sentence for what Ray says in many; the reason may be a cause of what it raises."""
+    reason = f"{type(error).__name__}: {error} {error.__cause__ or ''}"
+    if "Authentication" in reason:
+        return (
             f"the cluster at {address} wants another token: put its ~/.ray/auth_token (mode 0600) "
             "here and set RAY_AUTH_MODE=token"
-        ) from None
-    except ConnectionError as error:
-        raise ConfigError(f"no Ray cluster answers at --address {address}: {error}") from None
-    except RuntimeError as error:
-        if "Version mismatch" not in str(error):
-            raise
-        raise ConfigError(
+        )
+    if "Version mismatch" in reason:
+        return (
             f"the cluster at {address} has other versions than this machine: set both up from one "
             f"requirements.lock ({' '.join(str(error).split())})"
-        ) from None
+        )
+    if isinstance(error, ConnectionError):
+        return f"no Ray cluster answers at --address {address}: {error}"
+    return None
 
 
 def _check_answer(host: str, port: str) -> None:

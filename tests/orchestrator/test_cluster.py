@@ -80,10 +80,23 @@ def test_ray_that_is_slow_to_start_is_asked_twice_then_told_in_one_sentence(monk
         pass
 
 
+def caused_by(reason: str) -> ConnectionError:
+    """As Ray 2.60 says it: the reason is in the cause."""
+    error = ConnectionError("Failed to connect to Ray cluster at h:1")
+    error.__cause__ = RuntimeError(f"Failed to connect to GCS. Last connection error: {reason}")
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
         (AuthenticationError("no"), "at ray://h:1 wants another token: put its ~/.ray/auth_token"),
+        (
+            caused_by(
+                "Unauthenticated: RPC error: InvalidAuthToken: Authentication token is wrong"
+            ),
+            "at ray://h:1 wants another token",
+        ),
         (ConnectionError("no node"), "no Ray cluster answers at --address ray://h:1: no node"),
         (
             RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.59.0\n"),
