@@ -136,11 +136,12 @@ def figure(frame: pd.DataFrame, driver: dict[str, float]) -> None:
     axes.set_title("How near a run of Table 2 comes to the shortest possible, by GPUs (simulated)")
     axes.set_xscale("log")
     axes.set_xlabel("GPUs (one stage each)")
-    axes.set_ylabel("lower bound / makespan")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_ylabel("lower bound / makespan (1: no order of stages is shorter)")
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.3)
     told = f"driver {driver['process_s'] * 1000:.0f} ms a stage"
-    axes.legend(title=f"{told}\ndashed: {MLFLOW_APART}\ndotted: {SEVERAL}")
+    axes.legend(title=f"{told}\ndashed: {MLFLOW_APART}\ndotted: {MLFLOW_APART} {SEVERAL}")
     for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         with mpl.rc_context({"svg.hashsalt": "scaling"}):
             drawn.savefig(RESULTS / f"scaling.{ending}", metadata=metadata)
