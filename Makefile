@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test test-faults test-chaos test-cluster test-mutations audit lint bench clean
+.PHONY: setup demo test test-faults test-chaos test-cluster test-fuzz test-mutations audit lint bench clean
 
 setup: $(STAMP)
 
@@ -35,8 +35,14 @@ audit: setup
 	@$(BIN)/uv tool run pip-audit -r requirements.lock --require-hashes --disable-pip
 
 KILLS ?= 100
+SEED ?= 0
 test-chaos: setup
-	@PYTHONPATH=. $(BIN)/python tests/chaos/kill_demo.py --kills $(KILLS) --to docs/results/chaos
+	@PYTHONPATH=. $(BIN)/python tests/chaos/kill_demo.py --kills $(KILLS) --seed $(SEED) --to docs/results/chaos
+
+# Goes on from docs/results/fuzz/results.json; PARSERS='npy photos' for some, nice -n 19 beside other work.
+EXAMPLES ?= 100000
+test-fuzz: setup
+	@PYTHONPATH=. $(BIN)/python tests/fuzz/long.py --examples $(EXAMPLES) --only $(PARSERS)
 
 # cluster.yaml on five hosts of this machine, and Ray's autoscaler on one; as root, with Debian's packages.
 test-cluster: setup
@@ -52,8 +58,8 @@ lint: setup
 	@$(BIN)/lint-imports
 
 # A benchmark that fails leaves the others to run; its rows stay "not measured".
-BENCHMARKS := planning orchestration grid_peers training preparation reading lrn occlusion nbsrf_dictionary \
-  nbsrf_srcnn gpu
+BENCHMARKS := planning orchestration grid_peers training preparation reading streaming lrn occlusion nbsrf_dictionary \
+  nbsrf_srcnn endings gpu
 
 bench: setup
 	@$(BIN)/uv pip install --quiet --editable '.[bench]'

@@ -23,7 +23,7 @@ from trainables.entry import Entry
 from trainables.errors import ConfigError, DataError
 from trainables.spec import ViewSpec
 from trainables.store import Store
-from trainables.views import open_view
+from trainables.streamed import view_at_hand
 
 MEASURES_FILE, MAPS_FILE = "heatmaps.parquet", "heatmaps.npz"
 #: Photos whose maps are kept to be drawn; of the others only the measures are.
@@ -147,7 +147,7 @@ def compute(
         DataError: for cells that are not trained, or whose test photos are not prepared any more.
     """
     keys = stage_keys(plan, cells)
-    views = [open_view(root / "data", _low_test(plan, key)) for key in keys]
+    views = [view_at_hand(root / "data", _low_test(plan, key)) for key in keys]
     places_N = at_random(len(views[0]), settings.n_photos)
     networks = [
         HeatNetwork(_entry(root, key, cell), settings)

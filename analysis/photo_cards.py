@@ -22,7 +22,8 @@ from analysis.shown import at_random, shown_cells
 from trainables.degrade import resize
 from trainables.errors import DataError
 from trainables.spec import ViewSpec
-from trainables.views import View, open_view
+from trainables.streamed import view_at_hand
+from trainables.views import View
 
 N_PHOTOS = N_KEPT
 THUMBNAIL_QUALITY = 85
@@ -70,7 +71,7 @@ def _views(plan: Mapping[str, Any], cells: Mapping[str, str], data_root: Path) -
         stage = plan["stages"][plan["cells"][cell]["stage"]]
         for view in stage["evaluations"]:
             by_form.setdefault(view["form"], ViewSpec.model_validate_json(json.dumps(view)))
-    return open_view(data_root, by_form["high"]), open_view(data_root, by_form["low"])
+    return view_at_hand(data_root, by_form["high"]), view_at_hand(data_root, by_form["low"])
 
 
 def _card(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from numpy.typing import NDArray
+from pandas.api.types import is_hashable, is_numeric_dtype
 
 from analysis.statistics import binomial_ends, seed_ends
 from trainables.errors import DataError
@@ -59,7 +60,7 @@ def check_file(file: Path, columns: Sequence[str]) -> pd.DataFrame:
         )
     try:
         frame = pd.read_parquet(file)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # damaged files fail in any of a dozen ways
         raise DataError(
             f"{file} cannot be read ({error}); f2c run RECIPE writes it again"
         ) from error
@@ -105,8 +106,21 @@ def check(frame: pd.DataFrame, source: str = "results") -> pd.DataFrame:
     return frame
 
 
+def _kind_faults(frame: pd.DataFrame) -> list[str]:
+    """Columns whose values are of another kind than the tests after this one can compare."""
+    if not frame.columns.is_unique:
+        return ["columns that are there twice"]
+    numbers = ("accuracy_high", "accuracy_low", "n_test")
+    faults = [f"no numbers in {name}" for name in numbers if not is_numeric_dtype(frame[name])]
+    objects = [name for name in (*IDENTITY, "seed", "cell") if frame[name].dtype == object]
+    lists = [name for name in objects if not all(map(is_hashable, frame[name]))]
+    return [*faults, f"lists in {', '.join(lists)}"] if lists else faults
+
+
 def _faults(frame: pd.DataFrame) -> list[str]:
-    faults: list[str] = []
+    faults = _kind_faults(frame)
+    if faults:
+        return faults
     unknown = sorted(set(frame["status"].astype(str)) - set(STATUSES))
     if unknown:
         faults.append(f"unknown status {', '.join(unknown)} (known: {', '.join(STATUSES)})")

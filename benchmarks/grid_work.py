@@ -21,12 +21,16 @@ from trainables.subset import subset_rows
 
 @dataclass(frozen=True)
 class Size:
-    """How much of the recipe is trained: epochs a stage, levels of the grid, photos of a split."""
+    """How much of the recipe is trained: epochs a stage, levels of the grid, and its photos.
+
+    `photos` are drawn of each split; of real ones those of `classes` are taken, None is all.
+    """
 
     recipe: str
     epochs: int
     levels: int
     photos: int
+    classes: int | None = None
     precision: str = "auto"
 
 
@@ -53,7 +57,8 @@ def recipe_of(size: Size, photos: Path) -> Recipe:
     cut = recipe.model_copy(update={"cells": cells, "train": train})
     if recipe.data.dataset == "synthetic":
         return _drawn(cut, size, photos)
-    data = cut.data.model_copy(update={"root": str((REPOSITORY / str(cut.data.root)).resolve())})
+    root = str((REPOSITORY / str(cut.data.root)).resolve())
+    data = cut.data.model_copy(update={"root": root, "classes": size.classes or cut.data.classes})
     weights = cut.model.weights
     if weights != "none":
         weights = str((REPOSITORY / weights).resolve())

@@ -96,7 +96,7 @@ def idle_stages(plan: Plan, ended: list[Progress]) -> float:
         with EventLog(root / "idle" / "events.jsonl", []) as log:
             inventory, stop = take_inventory(plan, store), Stop(root / "idle" / ".stop")
             launch = Launch(plan, inventory, machine, log, stop, lambda _: 1.0, "benchmark")
-            seconds = seconds_of(lambda: run_tune(launch, local_cpus(), 0.0, 1))
+            seconds = seconds_of(lambda: run_tune(launch, local_cpus(), [{"CPU": 1.0}]))
         ended.append(launch.progress)
     require(len(launch.progress.trained) == len(plan.stages), "not every stage ended")
     return seconds

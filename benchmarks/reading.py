@@ -5,17 +5,20 @@
 All give every photo of the high view once (the same bytes, asserted but for `decoding`, which reads
 the files anew and makes both forms, as a program without prepared views does). webdataset reads
 shards of raw pixels; its number of workers and the DataLoader's is the faster of none and one a
-core. A row tells the size of the low view, too.
+core. Beside them, what limits: a DataLoader whose data set gives whole batches (`__getitems__`),
+and the same bytes copied by one thread a core, nothing else. A row tells the size of the low view.
 """
 
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from photo_files import data_of, prepared, stage_of, write_photos
 from preparation import BothForms, files_of
 from rounds import (
@@ -38,6 +41,7 @@ from trainables.spec import AugmentSpec, DataSpec
 from trainables.views import View
 
 SHARD_PHOTOS = 500
+WHOLE_BATCHES, COPY = "dataloader with __getitems__", "bytes copied alone"
 Epoch = Callable[[], Iterator[Tensor]]
 
 
@@ -54,6 +58,15 @@ class Pixels(Dataset):
         return torch.from_numpy(self.view.images_NHWC[place]), int(self.view.labels_N[place])
 
 
+class Batches(Pixels):
+    """The same, a whole batch at a time, as a data set may offer since torch 2.0."""
+
+    def __getitems__(self, places: list[int]) -> tuple[Tensor, Tensor]:
+        index = torch.tensor(places)
+        images = torch.from_numpy(self.view.images_NHWC).index_select(0, index)
+        return images, torch.from_numpy(self.view.labels_N)[index]
+
+
 def our_epoch(view: View, batch_size: int) -> Epoch:
     spec = stage_of(view, "tiny", batch_size, "float32")
     spec = spec.model_copy(update={"augment": AugmentSpec(mirror=False)})
@@ -61,9 +74,31 @@ def our_epoch(view: View, batch_size: int) -> Epoch:
     return lambda: (images[0] for images, _ in epoch_batches(spec, [source], rows, 0))
 
 
-def loader_epoch(photos: Dataset, batch_size: int, workers: int) -> Epoch:
-    loader = DataLoader(photos, batch_size, shuffle=True, num_workers=workers)
+def loader_epoch(
+    photos: Dataset, batch_size: int, workers: int, collate: Callable[..., Any] | None = None
+) -> Epoch:
+    loader = DataLoader(photos, batch_size, shuffle=True, num_workers=workers, collate_fn=collate)
     return lambda: (images for images, _ in loader)
+
+
+def copying_epoch(view: View, batch_size: int) -> Epoch:
+    """The bytes alone: each photo from its place into one batch, which is used again."""
+    images_NHWC, n_threads = view.images_NHWC, n_cpus()
+    made_BHWC = np.empty((batch_size, *images_NHWC.shape[1:]), np.uint8)
+    pool = ThreadPoolExecutor(n_threads)
+
+    def copy(rows: NDArray[np.int64], made_BHWC: NDArray[np.uint8]) -> None:
+        images_NHWC.take(rows, axis=0, out=made_BHWC, mode="clip")
+
+    def batches() -> Iterator[Tensor]:
+        order = np.random.default_rng(0).permutation(len(view))
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            parts = (np.array_split(a, n_threads) for a in (rows, made_BHWC[: len(rows)]))
+            list(pool.map(copy, *parts))
+            yield torch.from_numpy(made_BHWC[: len(rows)])
+
+    return batches
 
 
 def write_shards(view: View, folder: Path) -> list[str]:
@@ -126,6 +161,8 @@ def epochs_of(
     loader, loader_workers = fastest(lambda w: loader_epoch(Pixels(view), batch, w))
     epochs = {"ours": our_epoch(view, batch), "webdataset": web, "dataloader": loader}
     epochs["decoding"] = decoding_epoch(data, batch)
+    epochs[WHOLE_BATCHES] = loader_epoch(Batches(view), batch, 0, lambda batch: batch)
+    epochs[COPY] = copying_epoch(view, batch)
     return epochs, {"webdataset": web_workers, "dataloader": loader_workers}
 
 

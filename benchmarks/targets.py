@@ -40,6 +40,16 @@ def _epoch(name: str) -> dict[str, Target]:
     }
 
 
+def _endings(how: str, name: str) -> dict[str, Target]:
+    return {
+        f"stop_{name}": Target(f"Ctrl-C to the end, {how}", "-", "at most", 20.0, "s"),
+        f"lost_{name}": Target(
+            f"kill -9, {how}: training lost", "an epoch", "at most", 1.0, "s more"
+        ),
+        f"resume_{name}": Target(f"command to first batch again, {how}", "-", "at most", 25.0, "s"),
+    }
+
+
 def _named(benchmark: str, targets: dict[str, Target]) -> dict[str, Target]:
     return {f"{benchmark}/{name}": target for name, target in targets.items()}
 
@@ -67,6 +77,7 @@ TARGETS: dict[str, Target] = {
     "planning/plan": Target("plan of 100,000 cells", "-", "at most", 5.0, "s"),
     "planning/memory": Target("plan of 100,000 cells", "-", "at most", 1.0, "GB"),
     "planning/decision": Target("a decision, 100,000 waiting", "-", "at most", 2.0, "ms"),
+    **_named("endings", _endings("without Ray", "inline") | _endings("through Ray", "ray")),
     "gpu/alexnet/rate": Target("alexnet on one H100", "-", "at least", 25_000.0, "images/s"),
     "gpu/alexnet/bare": Target("alexnet, images/s", "the bare model", "at least", 0.95),
     "gpu/squeezenet1_1/bare": Target("squeezenet1_1, images/s", "the bare model", "at least", 0.95),

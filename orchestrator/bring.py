@@ -16,7 +16,7 @@ from orchestrator.experiment import Experiment, load_experiment
 from orchestrator.flags import leading_words, parse
 from orchestrator.forest_training import ensure_forest
 from orchestrator.plan import make_plan
-from orchestrator.preparing import missing_views, photo_work, prepare_views
+from orchestrator.preparing import missing_views, photo_work, prepare_views, write_listings
 from orchestrator.recipe import Recipe
 from orchestrator.verifying import verify
 from trainables.archive import download_cub200, extract
@@ -100,6 +100,8 @@ def _prepare_recipe(name: str | None, given: Sequence[str], console: Console) ->
         _verify_files(experiment, data_root, console)
     views = plan.views().values()
     missing = missing_views(experiment, views, data_root)
+    for listing in write_listings(experiment, data_root):
+        console.print(f"photos are read while stages train (data.mode: stream), from {listing}")
     large = any(len(i) >= IN_PROCESS_PHOTOS for i, _, _ in photo_work(experiment, missing))
     with ray_session(machine) if large else nullcontext():
         for report in prepare_views(experiment, missing, machine.root, console):
@@ -107,7 +109,8 @@ def _prepare_recipe(name: str | None, given: Sequence[str], console: Console) ->
                 f"{report.n_photos} photos -> {', '.join(report.prepared)} in "
                 f"{report.seconds:.1f} s; {report.n_clipped_boxes} boxes cut off at the border"
             )
-    console.print(f"ready: {len(views)} views under {data_root}")
+    n_ready = sum(view.data_key not in plan.streamed for view in views)
+    console.print(f"ready: {n_ready} views under {data_root}")
     console.print(f"next  {program()} run {shlex.join([*([name] if name else []), *flags])}")
     return 0
 

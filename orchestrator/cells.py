@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import Any
 
 from orchestrator.recipe import Recipe, sequence_drafts
 from trainables.errors import ConfigError
@@ -19,19 +20,23 @@ def cells_of(recipe: Recipe, n_train: int) -> tuple[Cell, ...]:
     _check(recipe, n_train)
     found: dict[str, Cell] = {}
     resolutions = recipe.cells.resolutions_px or (None,)
+    rows = [_row(recipe, *levels, n_train) for levels in _levels(recipe)]
     for seed, px in product(recipe.seeds, resolutions):
-        for strategy, high, low in _levels(recipe):
-            cell = Cell(
-                strategy=strategy,
-                n_high=images_at(recipe, high, n_train),
-                n_low=images_at(recipe, low, n_train),
-                high_level=high,
-                low_level=low,
-                seed=seed,
-                resolution_px=px,
-            )
+        for row in rows:
+            cell = Cell(**row, seed=seed, resolution_px=px)
             found.setdefault(cell.name, cell)
     return tuple(found.values())
+
+
+def _row(recipe: Recipe, strategy: str, high: int, low: int, n_train: int) -> dict[str, Any]:
+    """What a cell has whatever its seed and resolution."""
+    return {
+        "strategy": strategy,
+        "n_high": images_at(recipe, high, n_train),
+        "n_low": images_at(recipe, low, n_train),
+        "high_level": high,
+        "low_level": low,
+    }
 
 
 def images_at(recipe: Recipe, level: int, n_train: int) -> int:

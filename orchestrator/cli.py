@@ -32,6 +32,8 @@ VERBS = {
 
 #: Commands in messages, to be printed as the user can run them.
 _COMMAND = re.compile(rf"\bf2c (?=(?:{'|'.join(VERBS)})\b)")
+#: What a message may hold of a stranger's file and no terminal should get.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 AFTER_FULL = "; free some space and run the same command again, nothing finished is lost"
 #: Columns of tables where there is no terminal to ask.
 PLAIN_WIDTH = 110
@@ -72,14 +74,19 @@ class _Console(Console):
 def _fault(error: Exception, console: Console) -> int:
     """Say what went wrong, in one sentence where the user can mend it; the exit status."""
     if isinstance(error, ConfigError | DataError | BusyError):
-        console.print(_COMMAND.sub(f"{program()} ", hide_secrets(str(error))))
+        console.print(_COMMAND.sub(f"{program()} ", _shown(str(error))))
         return error.exit_status
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         console.print(f"{error.strerror or error}".partition(";")[0] + AFTER_FULL)
         return 75
-    console.print(hide_secrets("".join(traceback.format_exception(error))))
+    console.print(_shown("".join(traceback.format_exception(error))))
     console.print("this is a fault of the program; finished stages are kept")
     return 70
+
+
+def _shown(text: str) -> str:
+    """Without secrets, and without what would control the terminal."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], hide_secrets(text))
 
 
 def usage() -> str:

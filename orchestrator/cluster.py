@@ -2,16 +2,15 @@
 
 import errno
 import os
-import shutil
-import socket
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from orchestrator.growth import Node, cluster_nodes
+from orchestrator.joining import join
+from orchestrator.own_ray import ray_folder
 from orchestrator.recipe import Recipe, TrainRecipe
 from trainables.errors import BusyError, ConfigError
 
@@ -20,18 +19,15 @@ BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 #: Ray gives up after 30 s, which a busy machine may take once.
 START_ATTEMPTS = 2
 TIMED_OUT = "timed out during startup"
-#: A gRPC server answers this with a frame of settings; what else may have a port does not.
-HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-FRAME_HEADER_BYTES, SETTINGS_FRAME = 9, 4
-ANSWER_S = 10.0
 
 
 @dataclass(frozen=True)
 class Machine:
     """How to run, never what: none of this is part of a stage's identity.
 
-    `gpus_per_stage` is a share of a GPU; above 0, stages train on CUDA. `copy_of` is the address of
-    the bucket that `root` is this machine's copy of, None where it stands for itself.
+    `gpus_per_stage` is a share of a GPU; above 0, stages train on CUDA. `data_cpus_per_stage` are
+    reserved beside each stage for its photos where they are streamed, else 0. `copy_of` is the
+    address of the bucket that `root` is this machine's copy of, None where it stands for itself.
     """
 
     root: Path
@@ -41,6 +37,7 @@ class Machine:
     gpus_per_stage: float = 0.0
     tracking_uri: str | None = None
     copy_of: str | None = None
+    data_cpus_per_stage: int = 0
 
     @property
     def device(self) -> str:
@@ -67,6 +64,10 @@ def check_local_machine(machine: Machine) -> None:
     if machine.cpus_per_stage > n_cpus:
         raise ConfigError(
             f"--cpus-per-stage {machine.cpus_per_stage} is more than this machine's {n_cpus} CPUs"
+        )
+    if machine.cpus_per_stage + machine.data_cpus_per_stage > n_cpus:
+        raise ConfigError(
+            f"this machine has {n_cpus} CPUs, {_streaming_needs(machine)}, or --executor inline"
         )
 
 
@@ -140,10 +141,21 @@ def settled(recipe: Recipe, machine: Machine) -> Recipe:
 def slots_of(machine: Machine, nodes: Sequence[Node]) -> int:
     """Stages that run at a time on these nodes; a stage never spreads over two.
 
+    The CPUs for its photos may lie on any nodes. Each stage starts only with all of its own, so
+    that stages cannot hold every CPU and wait for photos that no CPU is left to make.
+
     Raises:
         ConfigError: when not even one fits.
     """
     slots = sum(_slots_on(machine, node) for node in nodes)
+    if slots > 0 and machine.data_cpus_per_stage:
+        n_cpus = sum(int(node.n_cpus) for node in nodes)
+        slots = min(slots, n_cpus // (machine.cpus_per_stage + machine.data_cpus_per_stage))
+        if slots < 1:
+            raise ConfigError(
+                f"the cluster has {n_cpus} CPUs, {_streaming_needs(machine)}, or let the cluster "
+                "grow"
+            )
     if slots < 1:
         largest = max(nodes, key=lambda node: (node.n_gpus, node.n_cpus), default=Node(0, 0))
         raise ConfigError(
@@ -152,6 +164,14 @@ def slots_of(machine: Machine, nodes: Sequence[Node]) -> int:
             "--cpus-per-stage or --gpus-per-stage, or let the cluster grow"
         )
     return slots
+
+
+def _streaming_needs(machine: Machine) -> str:
+    return (
+        f"a stage whose photos are streamed needs {machine.cpus_per_stage} for itself and "
+        f"{machine.data_cpus_per_stage} for its photos; lower --cpus-per-stage or "
+        "--data-cpus-per-stage, or prepare the photos before (--data.mode resident)"
+    )
 
 
 def _slots_on(machine: Machine, node: Node) -> int:
@@ -163,24 +183,33 @@ def _slots_on(machine: Machine, node: Node) -> int:
     return min(slots, whole * per_gpu)
 
 
+def bundles_of(machine: Machine) -> list[dict[str, float]]:
+    """What a stage asks Ray for: its own bundle, and one for each CPU that its photos get.
+
+    They may lie on different nodes: CPU nodes feed GPUs.
+    """
+    own = {"CPU": float(machine.cpus_per_stage)}
+    if machine.gpus_per_stage > 0:
+        own["GPU"] = machine.gpus_per_stage
+    return [own, *({"CPU": 1.0} for _ in range(machine.data_cpus_per_stage))]
+
+
 @contextmanager
 def ray_session(machine: Machine) -> Iterator[int]:
     """Ray for the length of a run; yields the number of stages that run at a time."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
-    own = not ray.is_initialized()
-    temporary = Path(tempfile.mkdtemp(prefix="f2c-ray-")) if own else None
-    try:
-        if own:
-            _init(machine, temporary)
-            _hide_token(Path.home() / ".ray" / "auth_token")
+    if ray.is_initialized():
         yield slots_of(machine, cluster_nodes())
-    finally:
-        if own:
+        return
+    with ray_folder() if machine.address == "local" else nullcontext() as folder:
+        try:
+            _init(machine, folder)
+            _hide_token(Path.home() / ".ray" / "auth_token")
+            yield slots_of(machine, cluster_nodes())
+        finally:
             ray.shutdown()
-            if machine.address == "local" and temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _hide_token(file: Path) -> None:
@@ -194,7 +223,7 @@ def _init(machine: Machine, temporary: Path | None) -> None:
 
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if machine.address != "local":
-        _join(machine.address, quiet)
+        join(machine.address, quiet)
         return
     for attempt in range(START_ATTEMPTS):
         try:
@@ -217,63 +246,3 @@ def _init(machine: Machine, temporary: Path | None) -> None:
                 ) from error
         else:
             return
-
-
-def _join(address: str, quiet: dict[str, Any]) -> None:
-    import ray
-    from ray.exceptions import AuthenticationError
-
-    if "://" not in address and os.environ.get("RAY_USE_TLS", "0") != "1":
-        _check_answer(*address.rpartition(":")[::2])
-    try:
-        ray.init(address=address, **quiet)
-    except (AuthenticationError, ConnectionError, RuntimeError) as error:
-        told = _why_not_joined(address, error)
-        if told is None:
-            raise
-        raise ConfigError(told) from None
-
-
-def _why_not_joined(address: str, error: Exception) -> str | None:
-    """One sentence for what Ray says in many; the reason may be a cause of what it raises."""
-    reason = f"{type(error).__name__}: {error} {error.__cause__ or ''}"
-    if "Authentication" in reason:
-        return (
-            f"the cluster at {address} wants another token: put its ~/.ray/auth_token (mode 0600) "
-            "here and set RAY_AUTH_MODE=token"
-        )
-    if "Version mismatch" in reason:
-        return (
-            f"the cluster at {address} has other versions than this machine: set both up from one "
-            f"requirements.lock ({' '.join(str(error).split())})"
-        )
-    if isinstance(error, ConnectionError):
-        return f"no Ray cluster answers at --address {address}: {error}"
-    return None
-
-
-def _check_answer(host: str, port: str) -> None:
-    """Refuse a port that nothing or another program has; Ray tries for minutes and says nothing."""
-    if not port.isdigit():
-        return  # "auto"
-    try:
-        there = socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S)
-    except OSError as error:
-        raise ConfigError(
-            f"nothing answers at --address {host}:{port} ({error.strerror or 'in time'}): is the "
-            "cluster up, and may this machine reach it?"
-        ) from None
-    with there:
-        if _first_frame(there)[3:4] != bytes([SETTINGS_FRAME]):
-            raise ConfigError(
-                f"what answers at --address {host}:{port} is not Ray: another program has the "
-                "port; give the address that `ray start` printed"
-            )
-
-
-def _first_frame(there: socket.socket) -> bytes:
-    try:
-        there.sendall(HTTP2_PREFACE)
-        return there.recv(FRAME_HEADER_BYTES)
-    except OSError:
-        return b""

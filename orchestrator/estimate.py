@@ -79,6 +79,7 @@ def _views_bytes(plan: Plan, counts: tuple[int, int]) -> int:
     sizes = [
         (counts[0] if view.split == "train" else counts[1]) * 3 * stored_px(view) ** 2
         for view in plan.views().values()
+        if view.data_key not in plan.streamed
     ]
     return sum(sizes)
 

@@ -64,7 +64,7 @@ def read_events(file: Path) -> Iterator[Event]:
     for line in lines:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict) and "event" in event:
             yield event

@@ -8,7 +8,7 @@ from orchestrator.cells import uses_superres
 from orchestrator.forests import superres_of
 from orchestrator.recipe import Recipe
 from trainables.datasets import find_dataset, read_index
-from trainables.errors import DataError
+from trainables.errors import ConfigError, DataError
 from trainables.fingerprint import key_of
 from trainables.index import Index, content_key, evaluation_split, file_sums
 from trainables.spec import DataSpec, ModelSpec, SuperresSpec
@@ -44,6 +44,19 @@ class Experiment:
     superres: SuperresSpec | None = None
 
     @property
+    def streamed(self) -> dict[str, tuple[Index | None, DataSpec]]:
+        """Data sets, by fingerprint, whose photos are read while stages train."""
+        sets = (
+            (self.index, self.facts, self.recipe.data),
+            (self.auxiliary_index, self.auxiliary, self.recipe.auxiliary),
+        )
+        return {
+            facts.data_key: (index, data)
+            for index, facts, data in sets
+            if facts is not None and data is not None and data.mode == "stream"
+        }
+
+    @property
     def parts(self) -> tuple["Experiment", ...]:
         """The experiment and its variants."""
         return (self, *self.variants.values())
@@ -58,8 +71,14 @@ def load_experiment(recipe: Recipe, root: Path, *, must_exist: bool) -> Experime
         must_exist: False plans the complete published sets without their photos.
 
     Raises:
+        ConfigError: when photos that are streamed shall be super-resolved.
         DataError: missing data and missing weights, named in one message.
     """
+    if recipe.streams and uses_superres(recipe):
+        raise ConfigError(
+            "data.mode: stream makes high and low photos only: super-resolved ones are made before "
+            "training; take sr strategies out of cells.strategies, or use data.mode: resident"
+        )
     faults = []
     facts, index = _facts(recipe.data, root, faults, must_exist=must_exist)
     auxiliary = auxiliary_index = None

@@ -50,20 +50,22 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
     """
     default = load_recipe(name or default_recipe())
 
-    def both(
+    def both(  # noqa: PLR0913, PLR0917 - one a flag
         recipe: Annotated[Recipe, tyro.conf.arg(name="")] = default,
         root: str = "runs",
         executor: Literal["ray", "inline"] = "ray",
         address: str = "local",
         cpus_per_stage: int = 1,
         gpus_per_stage: float | None = None,
+        data_cpus_per_stage: int = 1,
         tracking_uri: str | None = None,
     ) -> Any:
         gpus = gpus_per_stage
         if gpus is None:
             gpus = 1.0 if address == "local" and local_gpus() else 0.0
         place = local_root(root), executor, address, cpus_per_stage, gpus, tracking_uri
-        return recipe, Machine(*place, copy_of=root if is_bucket(root) else None)
+        copy_of = root if is_bucket(root) else None
+        return recipe, Machine(*place, copy_of, _data_cpus(recipe, executor, data_cpus_per_stage))
 
     try:
         recipe, machine = tyro.cli(
@@ -73,3 +75,15 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     return settled(checked, machine), machine
+
+
+def _data_cpus(recipe: Recipe, executor: str, n_cpus: int) -> int:
+    """CPUs that each stage gets for its photos: none where they are prepared, or read by itself."""
+    if not recipe.streams or executor == "inline":
+        return 0
+    if n_cpus < 1:
+        raise ConfigError(
+            "--data-cpus-per-stage is at least 1 with data.mode: stream: photos that no CPU reads "
+            "would be waited for for ever"
+        )
+    return n_cpus

@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,8 @@ class Launch:
             teacher_folder=None if teacher is None else str(teacher),
             threads=machine.cpus_per_stage,
             device=machine.device,
+            streamed=tuple(sorted(self._plan.streamed)),
+            data_cpus=machine.data_cpus_per_stage,
             stop_file=str(self.stop.file.absolute()),
             record={"command": self._command},
         )
@@ -219,8 +221,11 @@ def run_inline(launch: Launch) -> None:
         launch.ended(key, seconds=run.seconds)
 
 
-def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: int) -> None:
-    """The plan through Tune: one trial per stage, actors reused, parents gated."""
+def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) -> None:
+    """The plan through Tune: one trial per stage, actors reused, parents gated.
+
+    A stage gets all bundles of `resources` (see `cluster.bundles_of`) or none.
+    """
     environment = {
         "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -261,9 +266,9 @@ def run_tune(launch: Launch, slots: int, gpus_per_stage: float, cpus_per_stage: 
     searcher = StageSearcher(
         launch.schedule, launch.next_stage, config_of, ended, launch.stop.event
     )
-    resources = {"cpu": cpus_per_stage, "gpu": gpus_per_stage}
+    group = tune.PlacementGroupFactory([*resources], strategy="SPREAD")
     tuner = Tuner(
-        tune.with_resources(StageTrainable, resources),
+        tune.with_resources(StageTrainable, group),
         tune_config=TuneConfig(
             search_alg=searcher,
             scheduler=TransitionScheduler(),

@@ -152,7 +152,7 @@ def _read(file: Path) -> bytes:
 def _owner_in(content: bytes) -> dict[str, Any]:
     try:
         owner = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return owner if isinstance(owner, dict) else {}
 

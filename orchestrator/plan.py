@@ -5,31 +5,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import NamedTuple
 
 from orchestrator.cells import cells_of, drafts_of, token
-from orchestrator.experiment import Experiment, Facts
-from orchestrator.stage_fields import (
-    augment_of,
-    mixing_of,
-    model_of,
-    objective_of,
-    resolution_of,
-    seeds_of,
-    subset_of,
-    training_of,
-)
-from trainables.budget import image_passes
-from trainables.fingerprint import RECIPE_VERSION, SharedTexts, key_of
+from orchestrator.experiment import Experiment
+from orchestrator.stage_kinds import StageKind
+from trainables.fingerprint import key_of
 from trainables.index import evaluation_split
-from trainables.spec import (
-    Cell,
-    DataSpec,
-    Form,
-    StageDraft,
-    StageSpec,
-    SubsetSpec,
-    ViewSpec,
-)
+from trainables.spec import Cell, DataSpec, Form, StageDraft, StageSpec, ViewSpec
 from trainables.views import view_spec
 
 
@@ -53,13 +36,14 @@ class Plan:
     """Stages in an order in which parents come first; `cells` maps a cell's name to its last.
 
     `tests` maps it to the views that its last stage is tested on: `high`, `low` (or what takes
-    its place) and those that the recipe names.
+    its place) and those that the recipe names. `streamed` are keys of data sets that stream.
     """
 
     stages: dict[str, PlannedStage] = field(default_factory=dict)
     cells: dict[str, tuple[Cell, str]] = field(default_factory=dict)
     tests: dict[str, dict[str, ViewSpec]] = field(default_factory=dict)
     users: dict[str, list[str]] = field(default_factory=dict)
+    streamed: set[str] = field(default_factory=set)
     unshared_stages: int = 0
     unshared_images: int = 0
 
@@ -108,6 +92,7 @@ def _nothing_to_collect() -> Iterator[None]:
 
 
 def _add(experiment: Experiment, plan: Plan, prefix: str) -> None:
+    plan.streamed |= experiment.streamed.keys()
     parts = {None: experiment, **experiment.variants}
     builders: dict[tuple[str | None, int | None], _Builder] = {}
     for cell in cells_of(experiment.recipe, experiment.facts.n_train):
@@ -118,8 +103,26 @@ def _add(experiment: Experiment, plan: Plan, prefix: str) -> None:
         builders[name, px].add(cell)
 
 
+class _Step(NamedTuple):
+    """A stage of a cell: its draft and its place in the cell's human name."""
+
+    draft: StageDraft
+    chain: str
+
+
+class _Outline(NamedTuple):
+    """What cells that differ in their seed alone have in common."""
+
+    steps: tuple[_Step, ...]
+    tests: dict[str, ViewSpec]
+    evaluations: tuple[ViewSpec, ...]
+
+
 class _Builder:
-    """Adds one experiment's cells to a plan."""
+    """Adds one experiment's cells to a plan.
+
+    What seeds have in common is made once, so that a plan of 100,000 cells takes seconds.
+    """
 
     def __init__(self, experiment: Experiment, plan: Plan, prefix: str) -> None:
         self._prefix = prefix
@@ -128,34 +131,48 @@ class _Builder:
         self._plan = plan
         self._known: dict[tuple, PlannedStage] = {}
         self._stem = f"{self._recipe.data.dataset}-{slug(self._recipe.model.name)}"
-        # what seeds have in common is made once: a plan of 100,000 cells takes seconds
-        self._texts = SharedTexts()
-        self._moulds: dict[tuple[StageDraft, bool, str], StageSpec] = {}
-        self._subsets: dict[tuple[StageDraft, int], SubsetSpec] = {}
-        self._tests = cache(self._new_tests)
-        self._evaluations = tuple(self._tests("low", None).values())
+        self._outlines: dict[tuple, _Outline] = {}
+        self._drafts: dict[StageDraft, StageDraft] = {}
+        self._kinds: dict[tuple[int, bool], StageKind] = {}
+        self._root = cache(self._new_root)
+        self._evaluations = tuple(self._new_tests("low", None).values())
 
     def add(self, cell: Cell) -> None:
+        outline = self._outline(cell)
         stages: list[PlannedStage] = []
-        chain = ""
         parent = self._root(cell.seed)
-        drafts = drafts_of(self._recipe, cell)
-        for draft in drafts:
-            chain = f"{chain}-{token(cell, draft)}" if chain else token(cell, draft)
-            teacher = None if draft.teacher is None else stages[draft.teacher].key
-            stage = self._stage(cell, draft, parent, teacher, chain, first=not stages)
-            stages.append(stage)
-            parent = stage.key
+        for step in outline.steps:
+            teacher = None if step.draft.teacher is None else stages[step.draft.teacher].key
+            stages.append(self._stage(cell.seed, step, parent, teacher, first=not stages))
+            parent = stages[-1].key
         name = self._prefix + cell.name
         self._plan.cells[name] = (cell, parent or "")
-        tests = self._tests(drafts[-1].low_test, cell.strategy)
-        self._plan.tests[name] = tests
-        self._evaluate(stages[-1].key, tuple(tests.values()))
+        self._plan.tests[name] = outline.tests
+        self._evaluate(stages[-1].key, outline.evaluations)
         root = [] if stages[0].spec.parent not in self._plan.stages else [stages[0].spec.parent]
         for key in (*root, *(stage.key for stage in stages)):
             self._plan.users.setdefault(key, []).append(name)
         self._plan.unshared_stages += len(stages)
         self._plan.unshared_images += sum(stage.images for stage in stages)
+
+    def _outline(self, cell: Cell) -> _Outline:
+        place = (cell.strategy, cell.n_high, cell.n_low, cell.high_level, cell.low_level)
+        known = self._outlines.get(place)
+        if known is None:
+            known = self._outlines[place] = self._new_outline(cell)
+        return known
+
+    def _new_outline(self, cell: Cell) -> _Outline:
+        steps, chain = [], ""
+        drafts = drafts_of(self._recipe, cell)
+        for draft in drafts:
+            chain = f"{chain}-{token(cell, draft)}" if chain else token(cell, draft)
+            # equal drafts as one object: then identity tells them apart, which is faster
+            steps.append(_Step(self._drafts.setdefault(draft, draft), chain))
+        tests = self._new_tests(drafts[-1].low_test, cell.strategy)
+        views = tuple(tests.values())
+        same = views == self._evaluations
+        return _Outline(tuple(steps), tests, self._evaluations if same else views)
 
     def _new_tests(self, low_test: Form, strategy: str | None) -> dict[str, ViewSpec]:
         """The evaluation views: high, low in the form that reaches the network, the recipe's own.
@@ -186,110 +203,53 @@ class _Builder:
             merged = tuple(dict.fromkeys((*stage.evaluations, *views)))
             self._plan.stages[key] = replace(stage, evaluations=merged)
 
-    def _root(self, seed: int) -> str | None:
+    def _new_root(self, seed: int) -> str | None:
         """Imported weights, or the auxiliary stage trained from them (stage 1 of Figure 2)."""
-        auxiliary = self._recipe.auxiliary
-        if auxiliary is None or self._experiment.auxiliary is None:
+        auxiliary, facts = self._recipe.auxiliary, self._experiment.auxiliary
+        if auxiliary is None or facts is None:
             return self._experiment.weights_key
-        facts = self._experiment.auxiliary
-        spec = self._spec(
-            StageDraft(views=("high",), n_images=facts.n_train),
-            seed=seed,
-            parent=self._experiment.weights_key,
-            teacher=None,
-            first=True,
-            facts=facts,
-            data=auxiliary,
-        )
+        draft = StageDraft(views=("high",), n_images=facts.n_train)
+        kind = StageKind(self._experiment, draft, facts, auxiliary, fresh=True)
+        key, spec = kind.stage(seed, self._experiment.weights_key, None)
         views = (view_spec(auxiliary, facts.data_key, "high", evaluation_split(auxiliary)),)
-        return self._put(spec, f"{auxiliary.dataset}-auxiliary", seed, views).key
+        name = f"{auxiliary.dataset}-auxiliary-s{seed}"
+        return self._put(key, name, spec, views, kind.images).key
 
     def _stage(
-        self,
-        cell: Cell,
-        draft: StageDraft,
-        parent: str | None,
-        teacher: str | None,
-        chain: str,
-        *,
-        first: bool,
+        self, seed: int, step: _Step, parent: str | None, teacher: str | None, *, first: bool
     ) -> PlannedStage:
-        known = (draft, parent, teacher, first, cell.seed)
-        if known not in self._known:
-            spec = self._spec(
-                draft,
-                seed=cell.seed,
-                parent=parent,
-                teacher=teacher,
-                first=first,
-                facts=self._experiment.facts,
-                data=self._recipe.data,
-            )
-            name = f"{self._stem}-{chain}"
-            self._known[known] = self._put(spec, name, cell.seed, self._evaluations)
-        return self._known[known]
+        known = (id(step.draft), parent, teacher, first, seed)
+        stage = self._known.get(known)
+        if stage is None:
+            kind = self._kind(step.draft, fresh=first or self._recipe.train.later_head == "fresh")
+            key, spec = kind.stage(seed, parent, teacher)
+            name = f"{self._stem}-{step.chain}-s{seed}"
+            stage = self._put(key, name, spec, self._evaluations, kind.images)
+            self._known[known] = stage
+        return stage
+
+    def _kind(self, draft: StageDraft, *, fresh: bool) -> StageKind:
+        known = self._kinds.get((id(draft), fresh))
+        if known is None:
+            facts, data = self._experiment.facts, self._recipe.data
+            known = StageKind(self._experiment, draft, facts, data, fresh=fresh)
+            self._kinds[id(draft), fresh] = known
+        return known
 
     def _put(
-        self, spec: StageSpec, name: str, seed: int, evaluations: tuple[ViewSpec, ...]
+        self,
+        key: str,
+        name: str,
+        spec: StageSpec,
+        evaluations: tuple[ViewSpec, ...],
+        images: int,
     ) -> PlannedStage:
-        key = self._texts.key_of(spec)
         if key not in self._plan.stages:
             both = dict.fromkeys((spec.parent, spec.teacher))
             parents = tuple(k for k in both if k is not None and k in self._plan.stages)
-            self._plan.stages[key] = PlannedStage(
-                key, f"{name}-s{seed}", spec, evaluations, image_passes(spec), parents
-            )
+            self._plan.stages[key] = PlannedStage(key, name, spec, evaluations, images, parents)
         self._evaluate(key, evaluations)
         return self._plan.stages[key]
-
-    def _spec(
-        self,
-        draft: StageDraft,
-        *,
-        seed: int,
-        parent: str | None,
-        teacher: str | None,
-        first: bool,
-        facts: Facts,
-        data: DataSpec,
-    ) -> StageSpec:
-        recipe = self._recipe
-        fresh = first or recipe.train.later_head == "fresh"
-        seeds = seeds_of(recipe, seed)
-        kind = (draft, fresh, facts.data_key)
-        mould = self._moulds.get(kind)
-        if mould is None:
-            mould = self._moulds[kind] = self._mould(draft, facts, data, fresh=fresh)
-        subset = self._subsets.get((draft, seeds.subset))
-        if subset is None:
-            subset = self._subsets[draft, seeds.subset] = subset_of(recipe, draft, seeds.subset)
-        own = {"subset": subset, "parent": parent, "teacher": teacher}
-        return mould.model_copy(
-            update=own | {"seed": seeds.initialisation, "order_seed": seeds.order}
-        )
-
-    def _mould(self, draft: StageDraft, facts: Facts, data: DataSpec, *, fresh: bool) -> StageSpec:
-        """A stage without its seeds and parents."""
-        recipe, superres = self._recipe, self._experiment.superres
-        px = resolution_of(data, draft)
-        return StageSpec(
-            views=tuple(
-                view_spec(data, facts.data_key, form, "train", px, superres) for form in draft.views
-            ),
-            mixing=mixing_of(recipe, draft),
-            subset=subset_of(recipe, draft, 0),
-            n_classes=facts.n_classes,
-            model=model_of(recipe.model),
-            head="fresh" if fresh else "kept",
-            objective=objective_of(recipe, draft),
-            augment=augment_of(recipe, data, draft),
-            training=training_of(recipe, draft, facts.n_train, fresh=fresh),
-            seed=0,
-            parent=None,
-            teacher=None,
-            recipe_version=RECIPE_VERSION,
-            replay_share=recipe.train.replay_share if draft.mixing == "replay" else 0.0,
-        )
 
 
 def slug(text: str) -> str:

@@ -11,6 +11,7 @@ from orchestrator.experiment import Experiment
 from orchestrator.forest_training import ensure_forest
 from trainables.fingerprint import key_of
 from trainables.index import Index
+from trainables.listing import write_listing
 from trainables.prepare import PrepareReport, prepare
 from trainables.spec import DataSpec, ViewSpec
 from trainables.views import is_prepared, view_spec
@@ -25,8 +26,12 @@ class PreparationStoppedError(Exception):
 def missing_views(
     experiment: Experiment, views: Iterable[ViewSpec], data_root: Path
 ) -> list[ViewSpec]:
-    """The views that are not prepared, and before `sr` ones what those are made from."""
-    wanted = [view for view in views if not is_prepared(data_root, view)]
+    """The views that are not prepared, and before `sr` ones what those are made from.
+
+    None are missing of data sets whose photos are read while stages train.
+    """
+    resident = [view for view in views if view.data_key not in experiment.streamed]
+    wanted = [view for view in resident if not is_prepared(data_root, view)]
     enlarged = [view for view in wanted if view.form == "sr"]
     sources = [view.model_copy(update={"form": "low", "superres": None}) for view in enlarged]
     if enlarged and experiment.recipe.superres.images is None:
@@ -34,6 +39,15 @@ def missing_views(
         sources.append(view_spec(data, key, "high", "train"))
     together = {key_of(view): view for view in (*sources, *wanted)}
     return [view for view in together.values() if not is_prepared(data_root, view)]
+
+
+def write_listings(experiment: Experiment, data_root: Path) -> list[Path]:
+    """What stages that read photos themselves need: where each lies and what is said of it."""
+    return [
+        write_listing(index, data, data_key, data_root)
+        for data_key, (index, data) in experiment.streamed.items()
+        if index is not None
+    ]
 
 
 def prepare_views(

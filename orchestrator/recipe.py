@@ -207,6 +207,12 @@ class Recipe(Spec):
             raise ValueError(f"tests.{name}: the test on {name} photos has this name already")
         return self
 
+    @property
+    def streams(self) -> bool:
+        """Whether photos are read while stages train."""
+        sets = (self.data, self.auxiliary)
+        return any(data is not None and data.mode == "stream" for data in sets)
+
     def of(self, strategy: str) -> "Recipe":
         """The recipe that a strategy is trained by: its variant's, else this one."""
         variant = self.variants.get(strategy)

@@ -96,15 +96,17 @@ def _mapping(text: str, source: str) -> tuple[yaml.Node, dict[Any, Any]]:
     """A recipe's text as nodes, which know their lines, and as values."""
     try:
         node = yaml.compose(text, Loader=_Loader)
-        if node is None:
-            return _mapping("{}", source)
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
-            raise ConfigError(f"{source}: aliases (*name) are not allowed in a recipe")
-        raw = _Loader("").construct_document(node)
+        events = yaml.parse(text, Loader=_Loader)
+        aliased = any(isinstance(event, yaml.AliasEvent) for event in events)
+        raw = None if node is None or aliased else _Loader("").construct_document(node)
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not valid YAML: {error}") from None
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{source} cannot be read: {error}") from None
+    except Exception as error:  # a tag such as `!!int x` fails as Python's own conversion does
+        raise ConfigError(f"{source} cannot be read: {type(error).__name__}: {error}") from None
+    if aliased:
+        raise ConfigError(f"{source}: aliases (*name) are not allowed in a recipe")
+    if node is None:
+        return _mapping("{}", source)
     if not isinstance(raw, dict):
         raise ConfigError(f"{source} must be a mapping of fields, such as `name: my-run`")
     return node, raw

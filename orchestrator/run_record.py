@@ -13,7 +13,7 @@ import psutil
 from orchestrator.cluster import local_cpus, local_gpus
 from orchestrator.run_tags import git_commit
 from trainables.errors import DataError
-from trainables.views import open_view
+from trainables.streamed import view_at_hand
 
 if TYPE_CHECKING:
     from orchestrator.sweep import Outcome
@@ -52,7 +52,7 @@ def class_names(outcome: "Outcome") -> list[str]:
     """Names of the classes by label, out of a prepared test view; empty where there is none."""
     for tests in outcome.plan.tests.values():
         try:
-            return list(open_view(outcome.root / "data", tests["low"]).class_names)
+            return list(view_at_hand(outcome.root / "data", tests["low"]).class_names)
         except DataError:
             return []
     return []

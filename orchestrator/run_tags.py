@@ -38,7 +38,7 @@ def sweep_id(experiment: Experiment) -> str:
     recipe = experiment.recipe
     what = recipe.model_dump(mode="json", exclude={"description"})
     for data in filter(None, (what["data"], what["auxiliary"])):
-        data.pop("root")
+        del data["root"], data["mode"]
     what["model"]["weights"] = experiment.weights_key
     return key_of([what, experiment.facts.data_key])[:16]
 

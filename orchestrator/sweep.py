@@ -13,7 +13,7 @@ import psutil
 import yaml
 from rich.console import Console
 
-from orchestrator.cluster import Machine, ray_session
+from orchestrator.cluster import Machine, bundles_of, ray_session
 from orchestrator.control import GRACE_S, Stop, only_one
 from orchestrator.display import Display, program
 from orchestrator.events import EventLog
@@ -27,6 +27,7 @@ from orchestrator.inventory import (
 )
 from orchestrator.launch import Launch, Progress, run_inline, run_tune
 from orchestrator.leases import Leases
+from orchestrator.own_ray import watched
 from orchestrator.plan import Plan
 from orchestrator.predictions import write_predictions
 from orchestrator.preflight import check_nodes
@@ -35,6 +36,7 @@ from orchestrator.preparing import (
     missing_views,
     photo_work,
     prepare_views,
+    write_listings,
 )
 from orchestrator.results import (
     TESTS_SCHEMA,
@@ -47,6 +49,7 @@ from orchestrator.results import (
 from orchestrator.run_tags import tracking_uri
 from orchestrator.tracking import Tracker
 from trainables.entry import Entry
+from trainables.errors import BusyError
 from trainables.prepare import IN_PROCESS_PHOTOS
 from trainables.spec import ViewSpec
 from trainables.store import Store
@@ -140,11 +143,13 @@ class Sweep:
         )
 
     def _answer_to_a_signal(self) -> str:
-        command = self.command.removeprefix("f2c ")
         return (
             f"\nstopping within {GRACE_S:.0f} s, at once if asked again; finished epochs are kept\n"
-            f"resume   {program()} {command}"
+            f"{self._how_to_resume()}"
         )
+
+    def _how_to_resume(self) -> str:
+        return f"resume   {program()} {self.command.removeprefix('f2c ')}"
 
     def _write_results(self, statuses: dict[str, str]) -> list[dict[str, Any]]:
         store = Store(self.store.folder)
@@ -210,6 +215,14 @@ class Sweep:
             self._run_stages(launch)
             self.seconds["run"] = time.perf_counter() - began
 
+    def _end_without_ray(self, part: str, stop: Stop) -> None:
+        """End at once: the main thread may wait for an answer that never comes."""
+        text = f"\nRay's {part} has died, and all that trained with it; finished epochs are kept\n"
+        with suppress(OSError):  # nobody may be reading any more
+            self.console.show_cursor()
+            os.write(1, f"{text}{self._how_to_resume()}\n".encode())
+        os._exit(BusyError.exit_status if stop.signal is None else 128 + stop.signal)
+
     def _open_slots(self, launch: Launch, stack: ExitStack) -> int:
         """Start Ray and prepare the views, beside it where Ray's nodes are not needed for them."""
         began = time.perf_counter()
@@ -219,6 +232,8 @@ class Sweep:
         preparing = background.submit(self._prepare, views, stopped) if beside else None
         by_ray = self.machine.executor == "ray"
         slots = stack.enter_context(ray_session(self.machine)) if by_ray else 1
+        if by_ray:
+            stack.enter_context(watched(lambda part: self._end_without_ray(part, launch.stop)))
         if self.machine.address != "local":
             check_nodes(self.machine)
         launch.stop.install()
@@ -242,12 +257,13 @@ class Sweep:
     def _run_stages(self, launch: Launch) -> None:
         machine = self.machine
         if machine.executor == "ray":
-            run_tune(launch, launch.progress.slots, machine.gpus_per_stage, machine.cpus_per_stage)
+            run_tune(launch, launch.progress.slots, bundles_of(machine))
         else:
             run_inline(launch)
 
     def _prepare(self, views: list[ViewSpec], stopped: Callable[[], bool]) -> None:
         began = time.perf_counter()
+        write_listings(self.experiment, self.data_root)
         with suppress(PreparationStoppedError):
             prepare_views(self.experiment, views, self.machine.root, self.console, stopped)
         self.seconds["preparation"] = time.perf_counter() - began

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from orchestrator.run_tags import MAX_TAG_LENGTH
 from trainables.entry import read_entry
 from trainables.spec import ViewSpec
-from trainables.views import View, open_view
+from trainables.streamed import view_at_hand
+from trainables.views import View
 
 if TYPE_CHECKING:
     from trainables.predictor import Predictor
@@ -97,7 +98,7 @@ def _save(model: Any, run_id: str, best: BestCell, folder: Path) -> None:
     if entry is None:
         raise FileNotFoundError(f"{best.folder} is not in the store any more")
     predictor = load_predictor(entry, portable=True)
-    tested = open_view(best.data_root, best.tested)
+    tested = view_at_hand(best.data_root, best.tested)
     pytorch.save_model(
         predictor,
         str(folder),

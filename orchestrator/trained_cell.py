@@ -19,7 +19,7 @@ from trainables.errors import ConfigError, DataError
 from trainables.fingerprint import key_of
 from trainables.spec import ViewSpec
 from trainables.store import Store
-from trainables.views import View, open_view
+from trainables.views import View
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,10 @@ class TrainedCell:
         Raises:
             DataError: when they are not prepared any more.
         """
+        from trainables.streamed import view_at_hand
+
         form = "high" if as_is and "high" in self.tests else "low"
-        return open_view(self.root / "data", self.tests[form])
+        return view_at_hand(self.root / "data", self.tests[form])
 
 
 def own_options(

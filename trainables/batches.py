@@ -1,11 +1,16 @@
 """The batches of an epoch: order, mixing and augmentation, all from one seed.
 
-Order follows `permutation(seed(stage, epoch))`, never the order in which files arrived.
+Order follows `permutation(seed(stage, epoch))`, never the order in which files arrived; so it is
+known before the epoch begins, and photos that are streamed come in it.
 Shape legend: B batch, N photos of a view, H W pixels, C colour.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,11 +20,16 @@ from torch.nn.functional import pad
 
 from trainables.degrade import enlarge
 from trainables.fingerprint import seed_of
-from trainables.spec import AugmentSpec, StageSpec
+from trainables.spec import AugmentSpec, StageSpec, ViewSpec
+from trainables.streamed import Blocks, Stream, StreamedPhotos, blocks_here
 from trainables.views import View
 
+#: Positions in a view to its photos on the canvas.
+Gather = Callable[[NDArray[np.int64]], Tensor]
 #: A view stays in the device's memory when it takes at most this share of what is free.
 RESIDENT_SHARE = 0.5
+#: A smaller batch is copied before a second thread has begun.
+THREADED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -33,16 +43,81 @@ class Source:
 
     def gather(self, rows_B: NDArray[np.int64]) -> Tensor:
         """Uint8 photos (B, C, canvas, canvas) on the device, channels last."""
-        index_B = torch.from_numpy(rows_B).to(self.images_NHWC.device)
-        images_BHWC = self.images_NHWC.index_select(0, index_B).to(self.device, non_blocking=True)
-        spec = self.view.spec
-        return enlarge(images_BHWC.permute(0, 3, 1, 2), spec.canvas_px, spec.kernel, spec.antialias)
+        return _on_canvas(_rows(self.images_NHWC, rows_B), self.view.spec, self.device)
+
+    def ordered(self, rows_N: NDArray[np.int64]) -> AbstractContextManager[Gather]:
+        """`gather` for rows whose order is known beforehand; here any order is as good."""
+        del rows_N
+        return nullcontext(self.gather)
 
 
-def open_source(view: View, device: torch.device) -> Source:
+@dataclass(frozen=True)
+class StreamedSource:
+    """A view's photos, read while they are used: `blocks` says where (here, or by Ray Data)."""
+
+    view: View
+    photos: StreamedPhotos
+    labels_N: Tensor
+    device: torch.device
+    blocks: Blocks = blocks_here
+
+    def gather(self, rows_B: NDArray[np.int64]) -> Tensor:
+        """As `Source.gather`, read in this process."""
+        return self._on_canvas(self.photos[rows_B])
+
+    @contextmanager
+    def ordered(self, rows_N: NDArray[np.int64]) -> Iterator[Gather]:
+        """Begin to read rows in their order; they have to be gathered in it."""
+        stream = Stream(self.photos, rows_N, self.blocks)
+        try:
+            yield lambda rows_B: self._on_canvas(stream.take(rows_B))
+        finally:
+            stream.close()
+
+    def _on_canvas(self, images_BHWC: NDArray[np.uint8]) -> Tensor:
+        return _on_canvas(torch.from_numpy(images_BHWC), self.view.spec, self.device)
+
+
+AnySource = Source | StreamedSource
+
+
+def _on_canvas(images_BHWC: Tensor, spec: ViewSpec, device: torch.device) -> Tensor:
+    images_BCHW = images_BHWC.to(device, non_blocking=True).permute(0, 3, 1, 2)
+    return enlarge(images_BCHW, spec.canvas_px, spec.kernel, spec.antialias)
+
+
+def _rows(images_NHWC: Tensor, rows_B: NDArray[np.int64]) -> Tensor:
+    """Photos by their rows; in host memory each thread copies whole ones.
+
+    torch's own threads share out every single photo, and meet again after each.
+    """
+    if images_NHWC.device.type != "cpu":
+        return images_NHWC.index_select(0, torch.from_numpy(rows_B).to(images_NHWC.device))
+    if len(rows_B) and not 0 <= rows_B.min() <= rows_B.max() < len(images_NHWC):
+        raise IndexError(f"a view of {len(images_NHWC)} photos has no such row: {rows_B}")
+    made_BHWC = images_NHWC.new_empty((len(rows_B), *images_NHWC.shape[1:]))
+    photos, made = images_NHWC.numpy(), made_BHWC.numpy()
+    n_parts = torch.get_num_threads() if made.nbytes >= THREADED_BYTES else 1
+    parts = zip(np.array_split(rows_B, n_parts), np.array_split(made, n_parts), strict=True)
+    own, *others = (lambda r=r, m=m: photos.take(r, 0, out=m, mode="clip") for r, m in parts)
+    waiting = [_pool(n_parts - 1).submit(other) for other in others]
+    own()
+    for part in waiting:
+        part.result()
+    return made_BHWC
+
+
+@cache
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="photos")
+
+
+def open_source(view: View, device: torch.device) -> AnySource:
     """Put a view where its batches come from: on the device if it fits there."""
-    images_NHWC = torch.from_numpy(view.images_NHWC)
     labels_N = torch.from_numpy(view.labels_N)
+    if isinstance(view.images_NHWC, StreamedPhotos):
+        return StreamedSource(view, view.images_NHWC, labels_N.to(device), device)
+    images_NHWC = torch.from_numpy(cast("NDArray[np.uint8]", view.images_NHWC))
     if device.type == "cuda":
         free_bytes, _ = torch.cuda.mem_get_info(device)
         if images_NHWC.nbytes <= RESIDENT_SHARE * free_bytes:
@@ -51,7 +126,7 @@ def open_source(view: View, device: torch.device) -> Source:
 
 
 def epoch_batches(
-    spec: StageSpec, sources: Sequence[Source], rows: NDArray[np.int64], seed: int
+    spec: StageSpec, sources: Sequence[AnySource], rows: NDArray[np.int64], seed: int
 ) -> Iterator[tuple[list[Tensor], Tensor]]:
     """Yield one pass over the subset.
 
@@ -67,17 +142,22 @@ def epoch_batches(
     """
     generator = np.random.default_rng(seed)
     which, row = _order(spec, rows, generator)
-    for start in range(0, len(row), spec.training.batch_size):
-        batch = slice(start, start + spec.training.batch_size)
-        views = range(len(sources)) if spec.mixing == "paired" else None
-        draws = seed_of(seed, start)
-        images = (
-            [augmented(sources[v].gather(row[batch]), spec.augment, draws) for v in views]
-            if views
-            else [augmented(_gather(sources, which[batch], row[batch]), spec.augment, draws)]
-        )
-        labels_B = sources[0].labels_N[torch.from_numpy(row[batch])]
-        yield images, labels_B
+    paired = spec.mixing == "paired"
+    with ExitStack() as stack:
+        gathers = [
+            stack.enter_context(source.ordered(row if paired else row[which == v]))
+            for v, source in enumerate(sources)
+        ]
+        for start in range(0, len(row), spec.training.batch_size):
+            batch = slice(start, start + spec.training.batch_size)
+            draws = seed_of(seed, start)
+            photos = (
+                [gather(row[batch]) for gather in gathers]
+                if paired
+                else [_gather(gathers, which[batch], row[batch])]
+            )
+            images = [augmented(of_view, spec.augment, draws) for of_view in photos]
+            yield images, sources[0].labels_N[torch.from_numpy(row[batch])]
 
 
 def _order(
@@ -99,13 +179,13 @@ def _order(
 
 
 def _gather(
-    sources: Sequence[Source], which_B: NDArray[np.int64], row_B: NDArray[np.int64]
+    gathers: Sequence[Gather], which_B: NDArray[np.int64], row_B: NDArray[np.int64]
 ) -> Tensor:
-    if len(sources) == 1:
-        return sources[0].gather(row_B)
-    parts = [np.flatnonzero(which_B == v) for v in range(len(sources))]
+    if len(gathers) == 1:
+        return gathers[0](row_B)
+    parts = [np.flatnonzero(which_B == v) for v in range(len(gathers))]
     together = torch.cat(
-        [s.gather(row_B[p]) for s, p in zip(sources, parts, strict=True) if len(p)]
+        [gather(row_B[p]) for gather, p in zip(gathers, parts, strict=True) if len(p)]
     )
     places = np.argsort(np.concatenate(parts))
     return together[torch.from_numpy(places).to(together.device)]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from trainables.batches import Source
+from trainables.batches import AnySource
 from trainables.evaluate import BATCH_SIZE
 from trainables.fingerprint import seed_of
 from trainables.predictor import Predictor
@@ -43,7 +43,7 @@ class Calibration:
     nll_after: float
 
 
-def calibrate(predictor: Predictor, source: Source, *, held_out: bool) -> Calibration:
+def calibrate(predictor: Predictor, source: AnySource, *, held_out: bool) -> Calibration:
     """Fit a temperature on photos of a view.
 
     Args:
@@ -77,7 +77,7 @@ def _places(n_photos: int, *, held_out: bool) -> tuple[NDArray[np.int64], NDArra
 
 @torch.inference_mode()
 def logits_of(
-    predictor: Predictor, source: Source, places_N: NDArray[np.int64]
+    predictor: Predictor, source: AnySource, places_N: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Logits (N, K) of some photos of a view."""
     batches = [

@@ -63,9 +63,9 @@ def resize(
     Returns:
         uint8 (height_px, width_px, C).
     """
-    image_BCHW = torch.from_numpy(np.require(image_HWC, requirements=["C", "W"])).permute(2, 0, 1)[
-        None
-    ]
+    # a batch of one, then permuted: the other way round torch takes it for planes, and copies
+    image_BHWC = torch.from_numpy(np.require(image_HWC, requirements=["C", "W"]))[None]
+    image_BCHW = image_BHWC.permute(0, 3, 1, 2)
     resized_BCHW = _resample(image_BCHW, height_px, width_px, kernel, antialias=antialias)
     # numpy's copy: torch's would wake its threads for every small image
     return np.ascontiguousarray(resized_BCHW[0].permute(1, 2, 0).numpy())

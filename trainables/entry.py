@@ -89,10 +89,12 @@ def read_entry(folder: Path) -> Entry | None:
     try:
         if original is not None and not original.get_manifest(folder, MANIFEST):
             return None
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        return Entry(folder, manifest["key"], manifest["kind"], manifest["files"], original)
-    except (OSError, ValueError, KeyError, TypeError):
+        read = json.loads((folder / MANIFEST).read_bytes())
+        entry = Entry(folder, str(read["key"]), str(read["kind"]), dict(read["files"]), original)
+        inside = all(name == Path(name).name for name in entry.files)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return entry if inside else None
 
 
 def _matches(path: Path, expected: dict[str, Any]) -> bool:
@@ -100,7 +102,7 @@ def _matches(path: Path, expected: dict[str, Any]) -> bool:
     for _ in range(2):
         try:
             return path.stat().st_size == expected["bytes"] and digest(path) == expected["sha256"]
-        except (FileNotFoundError, KeyError):
+        except (FileNotFoundError, KeyError, TypeError, ValueError):  # of a manifest that lies
             return False
         except OSError:
             continue

@@ -7,7 +7,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from trainables.batches import Source, centre_crop
+from trainables.batches import AnySource, centre_crop
 from trainables.models import Network
 from trainables.spec import StageSpec
 from trainables.train import forward
@@ -48,7 +48,7 @@ class Predictions:
 
 
 @torch.inference_mode()
-def evaluate(network: Network, source: Source, spec: StageSpec) -> Predictions:
+def evaluate(network: Network, source: AnySource, spec: StageSpec) -> Predictions:
     """Predict every photo of a view once.
 
     Raises:
@@ -57,18 +57,19 @@ def evaluate(network: Network, source: Source, spec: StageSpec) -> Predictions:
     network.module.eval()
     predicted, confidence, probability = [], [], []
     n = len(source.labels_N)
-    for start in range(0, n, BATCH_SIZE):
-        rows_B = np.arange(start, min(start + BATCH_SIZE, n))
-        images_BCHW = centre_crop(source.gather(rows_B), spec.augment.crop_px)
-        logits_BC = forward(network.module, images_BCHW, spec)
-        if not torch.isfinite(logits_BC).all():
-            raise FloatingPointError("the network gives logits that are not finite")
-        probability_BC = logits_BC.softmax(1)
-        best = probability_BC.max(1)
-        labels_B1 = source.labels_N[start : start + len(rows_B), None]
-        predicted.append(best.indices.cpu())
-        confidence.append(best.values.cpu())
-        probability.append(probability_BC.gather(1, labels_B1)[:, 0].cpu())
+    with source.ordered(np.arange(n)) as gather:
+        for start in range(0, n, BATCH_SIZE):
+            rows_B = np.arange(start, min(start + BATCH_SIZE, n))
+            images_BCHW = centre_crop(gather(rows_B), spec.augment.crop_px)
+            logits_BC = forward(network.module, images_BCHW, spec)
+            if not torch.isfinite(logits_BC).all():
+                raise FloatingPointError("the network gives logits that are not finite")
+            probability_BC = logits_BC.softmax(1)
+            best = probability_BC.max(1)
+            labels_B1 = source.labels_N[start : start + len(rows_B), None]
+            predicted.append(best.indices.cpu())
+            confidence.append(best.values.cpu())
+            probability.append(probability_BC.gather(1, labels_B1)[:, 0].cpu())
     return Predictions(
         source.view.labels_N,
         torch.cat(predicted).numpy(),

@@ -22,7 +22,7 @@ def fault_point(name: str) -> None:
     Raises:
         OSError: ENOSPC or EIO, for the actions `enospc` and `eio`.
         RuntimeError: for the action `raise`; `kill` ends the process by SIGKILL, `term` asks it to
-            end by SIGTERM.
+            end by SIGTERM, `note` does nothing.
     """
     record = os.environ.get(SWITCH)
     if record and os.environ.get(FAULT, "").startswith(f"{name}:"):
@@ -46,4 +46,5 @@ def _fail(action: str, name: str) -> None:
     if action in ("enospc", "eio"):
         number = errno.ENOSPC if action == "enospc" else errno.EIO
         raise OSError(number, f"{os.strerror(number)} (injected at {name})")
-    raise RuntimeError(f"injected at {name}")
+    if action != "note":
+        raise RuntimeError(f"injected at {name}")

@@ -7,7 +7,7 @@ the numbers must be in the hashed fields.
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -70,6 +70,9 @@ def key_of(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
+    """As `_encode` of the canonical value; short cuts for what there is most of."""
+    if value is None:
+        return "null"
     if type(value) is str:
         return encode_basestring_ascii(value)
     return str(value) if type(value) is int else _encode(canonical(value))
@@ -79,29 +82,45 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class SharedTexts:
-    """Keys of many models that share parts: the text of each part is made once.
+class SharedText:
+    """Keys of models that differ from one in a few fields: the text of the others is made once.
 
-    Parts are told apart by identity, not equality, so that no two texts can be mixed up; they are
-    kept as long as this is.
+    Args:
+        like: a model of the kind.
+        varied: names of the fields that are read from each model; the others are `like`'s.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, like: BaseModel, varied: Collection[str]) -> None:
+        self._pieces: list[str | tuple[str, bool, Any]] = []
         self._known: dict[int, tuple[Any, str]] = {}
+        for name, added_later, default in _layout(type(like)):
+            part = getattr(like, name)
+            if name in varied:
+                self._pieces.append((name, added_later, default))
+            elif not added_later or part != default:
+                self._pieces.append(f'"{name}":{_text(part)}')
 
     def key_of(self, value: BaseModel) -> str:
         """The same as `key_of` of the value."""
-        parts = [f'"{name}":{self._part(part)}' for name, part in _identifying(value)]
-        return _digest(f"{{{','.join(parts)}}}")
+        texts = []
+        for piece in self._pieces:
+            if isinstance(piece, str):
+                texts.append(piece)
+                continue
+            name, added_later, default = piece
+            part = getattr(value, name)
+            if not added_later or part != default:
+                texts.append(f'"{name}":{self._part(part)}')
+        return _digest(f"{{{','.join(texts)}}}")
 
     def _part(self, part: Any) -> str:
+        """Parts are told apart by identity, not equality, so that no two texts can be mixed up."""
+        if not isinstance(part, BaseModel):
+            return _text(part)
         known = self._known.get(id(part))
-        if known is not None:
-            return known[1]
-        text = _text(part)
-        if isinstance(part, BaseModel | tuple):
-            self._known[id(part)] = (part, text)
-        return text
+        if known is None:
+            known = self._known[id(part)] = part, _text(part)
+        return known[1]
 
 
 def evaluation_key(stage_key: str, view_key: str) -> str:

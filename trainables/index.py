@@ -160,7 +160,7 @@ def _sha256(path: Path) -> str:
 def _read_cache(cache_file: Path) -> dict[str, str]:
     try:
         cached = json.loads(cache_file.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return cached if isinstance(cached, dict) else {}
 

@@ -14,6 +14,7 @@ from trainables.datasets import find_dataset
 from trainables.decode import box_on_photo, read_photo
 from trainables.degrade import crop, high_pixels, low_pixels
 from trainables.errors import DataError
+from trainables.faults import fault_point
 from trainables.index import Index
 from trainables.spec import DataSpec, ViewSpec
 from trainables.views import stored_px
@@ -34,31 +35,49 @@ class BlockTask:
         data: of the recipe.
         views: to make, all of one split.
         drawn: the index of a data set that draws its photos; None where they are files.
+        maps: of `node`, the .npy file of each view, where pixels go; elsewhere they are sent.
+        node: whose files `maps` are, by the name that workers know theirs by.
     """
 
     root: Path
     data: DataSpec
     views: tuple[ViewSpec, ...]
     drawn: Index | None
+    maps: tuple[Path, ...] = ()
+    node: str = ""
 
 
 def make_block(batch: Block, task: BlockTask) -> Block:
     """Read some photos and make every form of each; a bad photo does not stop the others.
 
     Args:
-        batch: `row` (N,) int64, `path` (N,) str, `box` (N, 4) float64.
+        batch: `row` (N,) int64, `path` (N,) str, `box` (N, 4) float64; `place` (N,) int64 in
+            `task.maps`, where there are such.
         task: what to make of them.
 
     Returns:
-        `row` as given, `clipped` (N,) bool, `reason` (N,) str, empty for good photos, and per
-        view a `pixels_column` (N, H, W, 3) uint8, zero for bad photos.
+        `row` as given, `clipped` (N,) bool, `reason` (N,) str, empty for good photos, and unless
+        the task has maps per view a `pixels_column` (N, H, W, 3) uint8, zero for bad photos.
     """
     n = len(batch["row"])
-    photos = _draw(batch, task)
-    clipped_N, reasons = np.zeros(n, np.bool_), [""] * n
     sides_px = [stored_px(view) for view in task.views]
     images = [np.zeros((n, side_px, side_px, 3), np.uint8) for side_px in sides_px]
-    for i in range(n):
+    images = [np.load(file, mmap_mode="r+", allow_pickle=False) for file in task.maps] or images
+    places_N = batch["place"] if task.maps else np.arange(n)
+    clipped_N, reasons = _fill(batch, task, images, places_N)
+    sent = () if task.maps else images
+    pixels = {pixels_column(number): images_NHWC for number, images_NHWC in enumerate(sent)}
+    return {"row": batch["row"], "clipped": clipped_N, "reason": np.array(reasons), **pixels}
+
+
+def _fill(
+    batch: Block, task: BlockTask, images: list[NDArray[np.uint8]], places_N: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Put every form of each photo into its place; which boxes were clipped, and why not."""
+    photos = _draw(batch, task)
+    clipped_N, reasons = np.zeros(len(places_N), np.bool_), [""] * len(places_N)
+    for i, place in enumerate(places_N):
+        fault_point("photo")
         try:
             photo_HWC = read_photo(task.root / batch["path"][i]) if photos is None else photos[i]
             height_px, width_px = photo_HWC.shape[:2]
@@ -68,9 +87,8 @@ def make_block(batch: Block, task: BlockTask) -> Block:
             continue
         for view, images_NHWC in zip(task.views, images, strict=True):
             object_HWC = crop(photo_HWC, box_4, view.box_margin_px)
-            images_NHWC[i] = FORMS[view.form](object_HWC, view)
-    made = {pixels_column(number): images_NHWC for number, images_NHWC in enumerate(images)}
-    return {"row": batch["row"], "clipped": clipped_N, "reason": np.array(reasons), **made}
+            images_NHWC[place] = FORMS[view.form](object_HWC, view)
+    return clipped_N, reasons
 
 
 def pixels_column(number: int) -> str:

@@ -1,23 +1,19 @@
 """Photos to prepared views: each decoded once, cut out, made into every form.
 
-Small sets are made in this process, large ones by Ray Data, by the same block function. This is
-the only module that knows Ray Data, and it imports it only for a large set. It must not run inside
-a Tune trial: the trial holds the CPUs that Ray Data waits for.
+Small sets are made in this process, large ones by Ray Data, by the same block function. It must not
+run inside a Tune trial: the trial holds the CPUs that Ray Data waits for.
 
 Shape legend: N photos of a block or split, H rows, W columns, C colour.
 """
 
-import logging
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from trainables.datasets import find_dataset
@@ -25,6 +21,7 @@ from trainables.errors import DataError
 from trainables.fingerprint import key_of
 from trainables.index import Index
 from trainables.photo_blocks import FORMS, Block, BlockTask, make_block, pixels_column
+from trainables.ray_blocks import blocks_by_ray, make_block_on_worker, node, ray_is_up
 from trainables.spec import DataSpec, Split, ViewSpec
 from trainables.view_drafts import ViewDraft
 from trainables.views import check_resolution, is_prepared, stored_px, view_folder
@@ -109,7 +106,13 @@ def prepare(
     n_done = 0
     for split, specs in work.items():
         task = BlockTask(index.root, data, specs, drawn)
-        watched = _watch(blocks(index, rows_of[split], task), n_done, n_photos, on_progress)
+
+        def watched(
+            task: BlockTask, split: Split = split, n_before: int = n_done
+        ) -> Iterator[Block]:
+            made = blocks(index, rows_of[split], task)
+            return _watch(made, n_before, n_photos, on_progress)
+
         _prepare_split(index, rows_of[split], task, data_root, watched, tally)
         n_done += len(rows_of[split])
     _refuse(tally.faults, index, n_photos, data_root)
@@ -146,12 +149,6 @@ def _is_large(n_photos: int) -> bool:
     return n_photos >= IN_PROCESS_PHOTOS and ray_is_up()
 
 
-def ray_is_up() -> bool:
-    """Whether this process is connected to a cluster; looks without importing Ray."""
-    ray = sys.modules.get("ray")
-    return ray is not None and ray.is_initialized()
-
-
 def _watch(
     blocks: Iterable[Block], n_before: int, n_photos: int, on_progress: Callable[[int, int], None]
 ) -> Iterator[Block]:
@@ -168,7 +165,7 @@ def _prepare_split(
     rows_N: NDArray[np.int64],
     task: BlockTask,
     data_root: Path,
-    blocks: Iterable[Block],
+    blocks: Callable[[BlockTask], Iterator[Block]],
     tally: _Tally,
 ) -> None:
     """Fill the drafts of a split's views and commit them unless a photo is bad."""
@@ -177,7 +174,8 @@ def _prepare_split(
         drafts = [
             stack.enter_context(ViewDraft(data_root, view, index, rows_N)) for view in task.views
         ]
-        _fill(drafts, index, rows_N, blocks, tally)
+        maps = tuple(draft.images_file for draft in drafts)
+        _fill(drafts, index, rows_N, blocks(replace(task, maps=maps, node=node())), tally)
         if len(tally.faults) == n_faults:
             for draft in drafts:
                 draft.commit(tally.n_clipped_boxes - n_clipped)
@@ -190,12 +188,13 @@ def _fill(
     blocks: Iterable[Block],
     tally: _Tally,
 ) -> None:
-    """Write each photo into its place, in whatever order the blocks arrive."""
+    """Write what was sent into its place, in whatever order; see that no photo is missing."""
     seen_N = np.zeros(len(rows_N), np.int64)
     for block in blocks:
         places = np.searchsorted(rows_N, block["row"])
         for number, draft in enumerate(drafts):
-            draft.images_NHWC[places] = block[pixels_column(number)]
+            if pixels_column(number) in block:
+                draft.images_NHWC[places] = block[pixels_column(number)]
         np.add.at(seen_N, places, 1)
         tally.n_clipped_boxes += int(block["clipped"].sum())
         bad = [(int(row), str(why)) for row, why in zip(block["row"], block["reason"], strict=True)]
@@ -223,10 +222,11 @@ def _refuse(faults: list[PhotoFault], index: Index, n_photos: int, data_root: Pa
     )
 
 
-def _batch(index: Index, rows_N: NDArray[np.int64]) -> Block:
-    """What a block function is told of its photos."""
+def _batch(index: Index, rows_N: NDArray[np.int64], first: int = 0) -> Block:
+    """What a block function is told of its photos; `first` is the place of the first of them."""
     return {
         "row": rows_N,
+        "place": first + np.arange(len(rows_N)),
         "path": np.array([index.paths[row] for row in rows_N], dtype=object),
         "box": index.boxes[rows_N],
     }
@@ -234,43 +234,10 @@ def _batch(index: Index, rows_N: NDArray[np.int64]) -> Block:
 
 def _blocks_here(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> Iterator[Block]:
     for start in range(0, len(rows_N), BLOCK_PHOTOS):
-        yield make_block(_batch(index, rows_N[start : start + BLOCK_PHOTOS]), task)
+        yield make_block(_batch(index, rows_N[start : start + BLOCK_PHOTOS], start), task)
 
 
 def _blocks_by_ray(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> Iterator[Block]:
     batch = _batch(index, rows_N)
-    items = [
-        {"row": int(row), "path": path, "box": box}
-        for row, path, box in zip(*batch.values(), strict=True)
-    ]
-    return blocks_by_ray(items, _make_block_on_worker, BLOCK_PHOTOS, task=task)
-
-
-def blocks_by_ray(
-    items: Sequence[dict[str, Any]], work: Any, block_size: int, **arguments: Any
-) -> Iterator[Block]:
-    """Let all nodes work; blocks arrive as they get ready, a bounded number in memory.
-
-    Args:
-        items: one a photo.
-        work: makes a block of a batch of items, on a worker.
-        block_size: items that are worked on together.
-        arguments: handed to `work`.
-    """
-    import ray.data  # costs seconds, and only large sets need it
-
-    _silence(ray.data.DataContext.get_current())
-    dataset = ray.data.from_items(list(items), override_num_blocks=-(-len(items) // block_size))
-    made = dataset.map_batches(work, batch_size=None, fn_kwargs=arguments)
-    yield from cast("Iterator[Block]", made.iter_batches(batch_size=None, batch_format="numpy"))
-
-
-def _silence(context: Any) -> None:
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-
-
-def _make_block_on_worker(batch: Block, task: BlockTask) -> Block:
-    torch.set_num_threads(1)  # a worker has one CPU
-    return make_block(batch, task)
+    items = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+    return blocks_by_ray(items, make_block_on_worker, BLOCK_PHOTOS, task=task)

@@ -41,10 +41,15 @@ class SyntheticSpec(Spec):
 
 
 class DataSpec(Spec):
-    """Which photos, and how their high and low views are made (section 4; A1-A3, A10-A14, A20)."""
+    """Which photos, and how their high and low views are made (section 4; A1-A3, A10-A14, A20).
+
+    `mode` is when: before training, into views on disk (`resident`), or while a stage trains
+    (`stream`). It changes no pixel and no order, so it is no part of any identity.
+    """
 
     dataset: str = "synthetic"
     root: str | None = None
+    mode: Literal["resident", "stream"] = "resident"
     classes: int | None = Field(default=None, ge=2)
     class_seed: int = Field(default=0, ge=0)
     validation: float = Field(default=0.0, ge=0.0, lt=1.0)

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from trainables.batches import Source
+from trainables.batches import AnySource
 from trainables.evaluate import Predictions
 from trainables.faults import fault_point
 from trainables.fingerprint import key_of
@@ -38,7 +38,7 @@ def write_record(folder: Path, record: dict[str, Any], epochs: Sequence[dict[str
     (folder / "epochs.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
 
 
-def write_evaluations(folder: Path, evaluated: Sequence[tuple[Source, Predictions]]) -> None:
+def write_evaluations(folder: Path, evaluated: Sequence[tuple[AnySource, Predictions]]) -> None:
     """`metrics.json`, sums by the view's key, and the predictions for each photo as Parquet."""
     metrics = {}
     for source, predictions in evaluated:

@@ -12,7 +12,8 @@ class StageJob(Spec):
     """A stage plus where and how it runs; only `spec` and `evaluations` decide numbers.
 
     `copy_of` is the address of a bucket that `store` and `data` are copies of on the driver's
-    machine; another machine has its own.
+    machine; another machine has its own. Photos of the data sets (keys) in `streamed` are read
+    while it trains, under Tune by `data_cpus` tasks at a time on CPUs reserved for them.
     """
 
     key: str
@@ -25,6 +26,8 @@ class StageJob(Spec):
     teacher_folder: str | None = None
     threads: int = 1
     device: str = "cpu"
+    streamed: tuple[str, ...] = ()
+    data_cpus: int = 0
     stop_file: str | None = None
     record: dict[str, str] = {}
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from trainables.batches import Source, epoch_batches, open_source
+from trainables.batches import AnySource, StreamedSource, epoch_batches, open_source
 from trainables.budget import budget_of
 from trainables.entry import Entry, read_entry
 from trainables.errors import ConfigError, describe
@@ -37,6 +37,7 @@ from trainables.stage_files import (
 )
 from trainables.stage_job import StageJob
 from trainables.store import Store
+from trainables.streamed import Blocks, blocks_here, streamed_view
 from trainables.subset import subset_rows, training_labels
 from trainables.teacher import frozen, interpolate
 from trainables.train import Epoch, chance_of, diverged, make_optimizer, train_stage
@@ -47,10 +48,11 @@ PROGRESS_EVERY_S = 1.0
 
 
 class StageRun:
-    """The state of one running stage."""
+    """The state of one running stage; `blocks` makes its photos where they are streamed."""
 
-    def __init__(self, job: StageJob) -> None:
+    def __init__(self, job: StageJob, blocks: Blocks = blocks_here) -> None:
         self.job = job = job.here()
+        self._blocks = blocks
         self.store = Store(Path(job.store))
         self.status = "running"
         self._reason = ""
@@ -112,7 +114,7 @@ class StageRun:
         if teacher is not None and spec.objective.kind == "interpolate":
             interpolate(self._network, teacher, spec.objective.teacher_share)
             return
-        sources = [source_of(self.job, view) for view in spec.views]
+        sources = [source_of(self.job, view, self._blocks) for view in spec.views]
         rows = subset_rows(spec.subset, sources[0].view.labels_N)
         labels_N = torch.from_numpy(training_labels(spec.subset, sources[0].view.labels_N))
         sources[0] = dataclasses.replace(sources[0], labels_N=labels_N.to(self._device))
@@ -185,7 +187,7 @@ class StageRun:
     def _finish(self, record: dict[str, Any]) -> dict[str, Any]:
         began = time.perf_counter()
         for view in self.job.evaluations:
-            source = source_of(self.job, view)
+            source = source_of(self.job, view, self._blocks)
             self.predictions[key_of(view)] = evaluate(self._network, source, self.job.spec)
         self.seconds["evaluate"] += time.perf_counter() - began
         self.status = "done"
@@ -233,7 +235,7 @@ class StageRun:
         write_record(folder, self._record(), self.epochs)
         write_evaluations(folder, self._evaluated(self.job.evaluations))
 
-    def _evaluated(self, views: tuple[ViewSpec, ...]) -> list[tuple[Source, Predictions]]:
+    def _evaluated(self, views: tuple[ViewSpec, ...]) -> list[tuple[AnySource, Predictions]]:
         return [
             (source_of(self.job, view), self.predictions[key_of(view)])
             for view in views
@@ -281,12 +283,17 @@ class StageRun:
         (folder / "epochs.json").write_text(json.dumps(self.epochs))
 
 
-def source_of(job: StageJob, view: ViewSpec) -> Source:
-    """The pixels of a view, opened once in a process."""
-    return _opened(job.data, view.model_dump_json(), job.device)
+def source_of(job: StageJob, view: ViewSpec, blocks: Blocks = blocks_here) -> AnySource:
+    """The pixels of a view, opened once in a process; `blocks` makes them where they stream."""
+    streams = view.data_key in job.streamed
+    source = _opened(job.data, view.model_dump_json(), job.device, streams=streams)
+    if isinstance(source, StreamedSource):
+        return dataclasses.replace(source, blocks=blocks)
+    return source
 
 
 @lru_cache(maxsize=16)
-def _opened(data: str, view: str, device: str) -> Source:
+def _opened(data: str, view: str, device: str, *, streams: bool) -> AnySource:
     spec = ViewSpec.model_validate_json(view)
-    return open_source(open_view(Path(data), spec), torch.device(device))
+    opened = (streamed_view if streams else open_view)(Path(data), spec)
+    return open_source(opened, torch.device(device))

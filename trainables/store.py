@@ -172,7 +172,7 @@ def _epochs(folder: Path) -> list[Path]:
     away = [] if original is None else _folders(original)
     names = {path.name for path in folder.glob("epoch-*")} | set(away)
     numbers = [name.removeprefix("epoch-") for name in names if name.startswith("epoch-")]
-    newest_first = sorted((int(n) for n in numbers if n.isdigit()), reverse=True)
+    newest_first = sorted((int(n) for n in numbers if n.isdecimal()), reverse=True)
     return [folder / f"epoch-{number}" for number in newest_first]
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from trainables.index import Index
 from trainables.photo_blocks import Block
-from trainables.prepare import IN_PROCESS_PHOTOS, blocks_by_ray, ray_is_up
+from trainables.prepare import IN_PROCESS_PHOTOS
+from trainables.ray_blocks import blocks_by_ray, ray_is_up
 from trainables.spec import ViewSpec
 from trainables.superres.forest import Forest
 from trainables.superres.forest_files import load_forest

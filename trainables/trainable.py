@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from ray import tune
 
 from trainables.errors import TakenBackError
+from trainables.ray_blocks import stream_by_ray
 from trainables.stage_job import StageJob
 from trainables.stage_run import StageRun
 
@@ -93,7 +95,8 @@ class StageTrainable(tune.Trainable):
 
     def _start(self, folder: Path | None) -> StageRun:
         record = self._job.record | self._record | {"trial_id": self.trial_id}
-        self._run = StageRun(self._job.model_copy(update={"record": record}))
+        blocks = partial(stream_by_ray, n_cpus=self._job.data_cpus)
+        self._run = StageRun(self._job.model_copy(update={"record": record}), blocks)
         self._run.told_to_end = self._told_to_end
         self._run.restore_or_fail(folder)
         return self._run

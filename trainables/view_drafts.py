@@ -90,6 +90,11 @@ class ViewDraft:
     ) -> None:
         self._drop()
 
+    @property
+    def images_file(self) -> Path:
+        """The file of the memory map, for other processes of this machine."""
+        return self._folder.absolute() / IMAGES
+
     def commit(self, n_clipped_boxes: int) -> Path:
         """Put the view in its place; where another process was first, its view stays.
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +28,25 @@ LABELS = "labels.npy"
 ROWS = "rows.json"
 
 
+class Pixels(Protocol):
+    """Uint8 photos by their places: a memory map, or photos that are read when asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, H, W, C."""
+        ...
+
+    def __getitem__(self, places: Any, /) -> NDArray[np.uint8]: ...
+
+
 @dataclass(frozen=True)
 class View:
-    """One prepared form of a split, in index order.
+    """One form of a split, in index order.
 
     Attributes:
-        spec: what was prepared.
-        images_NHWC: uint8, mapped copy-on-write: never in memory as a whole, never written back.
-            H and W are `stored_px(spec)`.
+        spec: what it is.
+        images_NHWC: uint8, never in memory as a whole. Prepared ones are mapped copy-on-write and
+            never written back. H and W are `stored_px(spec)`.
         labels_N: int64, positions in `class_names`.
         rows_N: int64, row numbers of the index.
         class_names: the class table of all splits.
@@ -43,7 +54,7 @@ class View:
     """
 
     spec: ViewSpec
-    images_NHWC: NDArray[np.uint8]
+    images_NHWC: Pixels
     labels_N: NDArray[np.int64]
     rows_N: NDArray[np.int64]
     class_names: tuple[str, ...]

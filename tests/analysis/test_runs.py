@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.runs import COLUMNS, load, load_recipe, over_seeds
+from analysis.runs import COLUMNS, check, load, load_recipe, over_seeds
 from analysis.statistics import binomial_interval, seed_interval
 from trainables.errors import DataError
 
@@ -51,6 +51,27 @@ def test_load_lists_all_faults_at_once(make_cell, tmp_path):
     assert "accuracy_low must be a fraction, 0 to 1; found 48" in text
     assert "n_test must be 1 or more" in text
     assert "cells that occur twice: mixed/h2-l2/s0" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"accuracy_high": ["0.5"]}, "no numbers in accuracy_high"),
+        ({"n_test": ["many"]}, "no numbers in n_test"),
+        ({"model": [["a", "b"]]}, "lists in model"),
+    ],
+)
+def test_load_refuses_values_of_another_kind(make_cell, tmp_path, changes, said):
+    frame = pd.DataFrame([make_cell("table2", "mixed", (2, 2))]).assign(**changes)
+    frame.to_parquet(tmp_path / "results.parquet")
+    with pytest.raises(DataError, match=said):
+        load(tmp_path)
+
+
+def test_a_column_that_is_there_twice_is_refused(make_cell):
+    frame = pd.DataFrame([make_cell("table2", "mixed", (2, 2))])
+    with pytest.raises(DataError, match="there twice"):
+        check(pd.concat([frame, frame[["status"]]], axis=1))
 
 
 def test_load_recipe_reads_the_recipe_beside_the_results(tmp_path):

@@ -22,10 +22,22 @@ def test_ray_data_prepares_the_same_pixels(benchmark):
     assert set(rows) == {"preparation/dataloader", "preparation/ray_data"}
 
 
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_streamed_epoch_gives_the_same_bytes_as_the_mapped_one(benchmark):
+    flags = ("--photos", "48", "--batch", "8", "--rounds", "1")
+    rows = benchmark("streaming", *flags, *SIZE)["rows"]
+    assert all(name.startswith("streaming/images a second, streamed") for name in rows)
+    assert set(rows["streaming/images a second, streamed"]["details"]["sides"]) == {
+        "mapped", "here", "streamed"
+    }  # fmt: skip
+
+
 def test_every_reader_gives_the_same_bytes(benchmark):
     pytest.importorskip("webdataset", reason="of the extra `bench`")
     flags = ("--photos", "32", "--batch", "8", "--rounds", "1", "--canvas-px", "64")
     rows = benchmark("reading", *flags, "--low-px", "16")["rows"]
-    readers = {f"reading/{name}" for name in ("webdataset", "dataloader", "decoding")}
-    assert set(rows) == readers | {"reading/low_bytes"}
+    readers = {"webdataset", "dataloader", "decoding", "dataloader with __getitems__"}
+    readers |= {"bytes copied alone", "low_bytes"}
+    assert set(rows) == {f"reading/{name}" for name in readers}
     assert rows["reading/low_bytes"]["median"] == 1 / 16

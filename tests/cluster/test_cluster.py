@@ -8,16 +8,23 @@ import hashlib
 import json
 import os
 import re
+import shlex
+import subprocess
 import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from PIL import Image
 
 from orchestrator.cli import main
 from tests.cluster.hosts import lan
-from tests.cluster.launched import Launched, launch
+from tests.cluster.launched import REPOSITORY, Launched, launch
+from trainables.datasets.synthetic import draw_photos, read_index
+from trainables.spec import DataSpec, SyntheticSpec
 from trainables.store import Store
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
@@ -28,6 +35,8 @@ RAY = ("gcs_server", "raylet", "ray::", "dashboard", "agent", "ray-", "python")
 PATIENCE_S = 900.0
 #: Between two looks by `ray status`, which imports Ray each time, on cores that start hosts.
 ASKING_RAY_S = 5.0
+STREAM = ("--data.mode", "stream")
+N_STREAMED = 4
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +49,14 @@ def cluster(tmp_path_factory):
         launched = launch(made, logs)
         began = time.perf_counter()
         launched.up()
-        wait_for(lambda: n_alive(launched) == N_HOSTS, "all hosts in the cluster", ASKING_RAY_S)
+        wait_for(
+            lambda: n_alive(launched) == N_HOSTS, "all hosts in the cluster", tick_s=ASKING_RAY_S
+        )
         launched.up_s = time.perf_counter() - began
         yield launched
 
 
-def wait_for(met, what, every_s=1.0):
+def wait_for(met, what, tick_s=1.0):
     """Ask again and again until a condition is met.
 
     Raises:
@@ -55,7 +66,7 @@ def wait_for(met, what, every_s=1.0):
     while not met():
         if time.monotonic() - began > PATIENCE_S:
             raise TimeoutError(f"waited {PATIENCE_S:.0f} s for {what}")
-        tick.wait(every_s)
+        tick.wait(tick_s)
 
 
 def n_alive(cluster: Launched) -> int:
@@ -85,6 +96,55 @@ def weights(root: Path) -> dict[str, str]:
     entries = Store(root / "store").entries()
     files = {e.key: e.path("weights.safetensors") for e in entries if e.kind == "stage"}
     return {key: hashlib.sha256(file.read_bytes()).hexdigest() for key, file in files.items()}
+
+
+def write_streaming(folder: Path) -> Path:
+    """JPEG files of class folders, and a recipe of four stages on them; its path."""
+    drawn = SyntheticSpec(n_classes=4, n_train=320, n_test=80, image_px=256)
+    data = DataSpec(synthetic=drawn)
+    index = read_index(data)
+    for row, photo in enumerate(draw_photos(index, data, np.arange(len(index)))):
+        split, number = index.paths[row].split("/")
+        file = folder / "photos" / split / f"c{index.labels[row]}" / f"{number}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo).save(file)
+    photos = {"dataset": "folder", "root": str(folder / "photos"), "canvas_px": 64}
+    fields = yaml.safe_load((REPOSITORY / "tests" / "small.yaml").read_text())
+    fields["data"] = photos | {"resolution_px": 16}
+    fields["cells"] = {"high": [0, 8], "low": [8], "mixed": [8]}
+    recipe = folder / "small.yaml"
+    recipe.write_text(yaml.safe_dump(fields))
+    return recipe
+
+
+def on_head(cluster: Launched, recipe: Path, root: str, *flags: str) -> str:
+    """`f2c run` as it is typed on the head, with a root of its own."""
+    line = shlex.join(["f2c", "run", str(recipe), "--root", str(cluster.runs.parent / root)])
+    return f"source ~/.bashrc; {line} {shlex.join(flags)}"
+
+
+def kill_a_data_worker(cluster: Launched, run: subprocess.Popen[bytes]) -> str:
+    """SIGKILL to the first process that is seen reading photos; the host it was on."""
+    killed = []
+
+    def seen() -> bool:
+        for host in cluster.workers:
+            found = host.run("pgrep -f '^ray::MapBatches'").stdout.split()
+            if found and host.run(f"kill -9 {found[0]}").returncode == 0:
+                killed.append(host.name)
+                return True
+        assert run.poll() is None, "it ended before a data worker was seen"
+        return False
+
+    wait_for(seen, "a data worker", tick_s=0.1)
+    return killed[0]
+
+
+def images_per_s(root: Path) -> float:
+    """Of all stages of a store in training."""
+    entries = [e for e in Store(root / "store").entries() if e.kind == "stage"]
+    epochs = [epoch for entry in entries for epoch in entry.jsonl("epochs.jsonl")]
+    return sum(e["images_seen"] for e in epochs) / sum(e["seconds"] for e in epochs)
 
 
 def test_1_the_hosts_are_one_cluster_with_one_token(cluster):
@@ -154,7 +214,7 @@ def test_4_table_2_survives_a_host_cut_off_another_killed_and_the_head_itself(cl
     assert first.wait(timeout=300) != 0
     finished = ended(cluster)
     cluster.restart()
-    wait_for(lambda: n_alive(cluster) == N_HOSTS, "all hosts again", ASKING_RAY_S)
+    wait_for(lambda: n_alive(cluster) == N_HOSTS, "all hosts again", tick_s=ASKING_RAY_S)
     cluster.user(SUBMIT.format(config=cluster.config))
 
     rows = pd.read_parquet(cluster.runs / "demo" / "results.parquet")
@@ -175,7 +235,31 @@ def test_5_its_weights_are_those_of_the_laptop(cluster, tmp_path):
     assert {key: theirs[key] for key in ours} == ours
 
 
-def test_6_down_and_ray_stop_leave_nothing_running(cluster):
+def test_6_photos_are_streamed_from_other_hosts_and_a_killed_data_worker_loses_none(cluster):
+    """A stage on one host, its photos read on the two others; beside it the resident mode."""
+    recipe = write_streaming(cluster.lan.shared / "streaming")
+    too_many = on_head(cluster, recipe, "refused", *STREAM, "--data-cpus-per-stage", "3")
+    assert cluster.head.run(too_many).returncode == 2, "the three hosts have one CPU each"
+
+    log = cluster.logs / "streamed.log"
+    flags = (*STREAM, "--data-cpus-per-stage", "2")
+    run = cluster.head.start(on_head(cluster, recipe, "streamed", *flags), log)
+    killed = kill_a_data_worker(cluster, run)
+    assert run.wait(timeout=300) == 0, log.read_text()[-4000:]
+    done = cluster.head.run(on_head(cluster, recipe, "resident"))
+    assert done.returncode == 0, done.stdout[-4000:]
+
+    streamed, resident = (cluster.runs.parent / name for name in ("streamed", "resident"))
+    assert not list((streamed / "data").glob("*/images.npy"))
+    assert weights(streamed) == weights(resident)
+    assert len(weights(streamed)) == N_STREAMED
+    found = {name: images_per_s(cluster.runs.parent / name) for name in ("streamed", "resident")}
+    with (cluster.logs / "laptop.log").open("a") as file:
+        said = ", ".join(f"{name} {rate:.0f} images/s" for name, rate in found.items())
+        file.write(f"# a data worker on {killed} was killed; stages in training: {said}\n")
+
+
+def test_7_down_and_ray_stop_leave_nothing_running(cluster):
     """`ray down` ends the head; Ray's log monitor stays on machines that it did not start."""
     cluster.user(f"ray down {cluster.config} --yes")
     assert [p for p in cluster.head.processes() if "sshd" not in p] == []

@@ -1,34 +1,33 @@
 """Valid files with a few bytes changed, cut, doubled or taken out: what a parser must survive."""
 
-import functools
 import os
-import re
-from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.bounds import within_bounds
+
 #: In CI a few dozen; `F2C_FUZZ_EXAMPLES=100000` for the long run.
 EXAMPLES = int(os.environ.get("F2C_FUZZ_EXAMPLES", "60"))
 LONG = EXAMPLES > 1000
-MOST_BYTES = 200_000_000
 #: Bytes that mean something to many formats.
 TELLING = (
     *(b"\x00", b"\xff", b"\x7f", b"\x80", b"\xff\xff\xff\xff", b"\x00\x00\x00\x80", b"\n", b","),
     *(b'"', b"-1", b"9" * 30, b"nan", b"1e999", b"../", b"{", b"[" * 50, b"!!", b"&a", b"*a"),
+    *(b"9" * 5000, b"\x1b[2J", b"!!int x", b"!!timestamp x", b"!!bool x", b"? [a]: b"),
 )
 
 Edit = tuple[str, float, bytes]
 
 
 def fuzz(cheap: bool = True):
-    """Settings of a fuzzing test; those whose one example is slow try a tenth.
+    """Settings of a fuzzing test; those whose one example is slow try a tenth in `make test`.
 
-    No example may take more than `MOST_BYTES`.
+    Every example is held to the bounds of bounds.py.
     """
     chosen = settings(
-        max_examples=EXAMPLES if cheap else max(EXAMPLES // 10, 20),
-        deadline=2000 if LONG else None,
+        max_examples=EXAMPLES if cheap or LONG else max(EXAMPLES // 10, 20),
+        deadline=None,
         suppress_health_check=list(HealthCheck),
         derandomize=not LONG,
         database=None,
@@ -36,39 +35,10 @@ def fuzz(cheap: bool = True):
     )
 
     def fuzzed(test):
-        test.hypothesis.inner_test = in_little_memory(test.hypothesis.inner_test)
+        test.hypothesis.inner_test = within_bounds(test.hypothesis.inner_test)
         return chosen(test)
 
     return fuzzed
-
-
-def in_little_memory(example):
-    """An example that fails when the process's peak grows by too much while it runs (Linux)."""
-
-    @functools.wraps(example)
-    def run(*args, **fields):
-        before = fresh_peak()
-        example(*args, **fields)
-        grown = memory("VmHWM") - before if before else 0
-        assert grown < MOST_BYTES, f"one example took {grown / 1e6:.0f} MB of memory"
-
-    return run
-
-
-def fresh_peak() -> int:
-    """Let the peak be counted from now on; bytes that are held now, 0 where it cannot be."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return 0
-    return memory("VmRSS")
-
-
-def memory(name: str) -> int:
-    """A size of this process in bytes, as Linux counts it."""
-    found = re.search(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
 
 
 def edits() -> st.SearchStrategy[list[Edit]]:

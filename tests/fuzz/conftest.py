@@ -1,6 +1,8 @@
-"""What parsers import at their first use is not counted as their memory."""
+"""What parsers import at their first use is not counted as theirs; where examples may write."""
 
 import pytest
+
+from tests.fuzz.bounds import GUARD
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -12,3 +14,9 @@ def imported() -> None:
 
     assert scipy.io
     assert torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def guarded(tmp_path_factory) -> None:
+    """Everything else on the disk is out of bounds."""
+    GUARD.place = tmp_path_factory.getbasetemp()

@@ -26,7 +26,21 @@ def turned() -> bytes:
     return photo("JPEG", exif=exif)
 
 
+def frames(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    first, second = (Image.new("RGB", (5, 4), colour) for colour in ("red", "blue"))
+    first.save(buffer, kind, save_all=True, append_images=[second])
+    return buffer.getvalue()
+
+
+def grey_16_bit() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.arange(60, dtype=np.uint16).reshape(6, 10) * 999).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 VALID = (
+    grey_16_bit(), frames("PNG"), frames("WEBP"), frames("MPO"), frames("GIF"),
     photo("JPEG"), photo("JPEG", "L", progressive=True), photo("JPEG", "CMYK"), turned(),
     photo("PNG"), photo("PNG", "P"), photo("PNG", "LA"), photo("BMP"), photo("WEBP"),
     photo("GIF", "P"), photo("TIFF"),

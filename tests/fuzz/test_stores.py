@@ -1,11 +1,14 @@
 """Stores, views, records and results that somebody else made, or a disk has changed."""
 
+import io
 import json
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,25 +16,30 @@ from hypothesis import strategies as st
 from analysis.pages import Page, write_page
 from analysis.runs import COLUMNS, load
 from orchestrator.events import read_events
-from orchestrator.leases import Leases
+from orchestrator.leases import Leases, _machine
 from tests.fuzz.changed import files, fuzz, told
+from tests.fuzz.trees import columns, trees
 from trainables.entry import MANIFEST
 from trainables.errors import DataError
+from trainables.index import Index
+from trainables.spec import ViewSpec
 from trainables.store import Store
-from trainables.views import read_manifest
+from trainables.view_drafts import ViewDraft
+from trainables.views import open_view, read_manifest, view_name
 
 KEY = "ab" * 32
-JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.dictionaries(
-            st.sampled_from(["key", "kind", "files", "sha256", "bytes", "w", "../w"]), inner,
-            max_size=4,
-        ),
-    ),
-    max_leaves=8,
-)  # fmt: skip
+
+
+def changed_json(valid: bytes) -> st.SearchStrategy[bytes]:
+    """Changed bytes of a JSON file, and files whose values are changed."""
+    values = trees(json.loads(valid)).map(lambda value: json.dumps(value).encode())
+    return st.one_of(files(valid), values)
+
+
+def changed_lines(*valid: dict) -> st.SearchStrategy[bytes]:
+    """The same of a file with one value a line."""
+    lines = st.lists(trees(*valid).map(json.dumps), max_size=3).map("\n".join).map(str.encode)
+    return st.one_of(files(b"".join(json.dumps(line).encode() + b"\n" for line in valid)), lines)
 
 
 @pytest.fixture
@@ -54,9 +62,7 @@ def write(folder: Path) -> None:
 @given(data=st.data())
 def test_a_changed_manifest_is_a_whole_entry_a_damaged_one_or_none(root, data):
     store, folder = committed(root)
-    valid = (folder / MANIFEST).read_bytes()
-    some = st.one_of(files(valid), JSON.map(lambda value: json.dumps(value).encode()))
-    (folder / MANIFEST).write_bytes(data.draw(some))
+    (folder / MANIFEST).write_bytes(data.draw(changed_json((folder / MANIFEST).read_bytes())))
     entry = store.find(KEY)
     if entry is not None and not entry.damaged():
         for name in entry.files:
@@ -68,21 +74,53 @@ def test_a_changed_manifest_is_a_whole_entry_a_damaged_one_or_none(root, data):
 
 
 @fuzz()
-@given(content=files(b'{"key": "x", "spec": {"form": "high"}, "files": {}, "n_photos": 3}'))
-def test_a_changed_manifest_of_a_view_is_none(root, content):
+@given(content=changed_json(b'{"key": "x", "spec": {"form": "high"}, "files": {}, "n_photos": 3}'))
+def test_what_lacks_a_field_is_no_manifest_of_a_view(root, content):
     (root / MANIFEST).write_bytes(content)
     assert read_manifest(root) is None
 
 
+SPEC = ViewSpec(
+    form="high", split="train", data_key="d" * 64, canvas_px=8, resolution_px=None,
+    kernel="bicubic", antialias=True, degrade_from="canvas", box_margin_px=0, jpeg_quality=None,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory) -> tuple[Path, bytes]:
+    """A prepared view of two photos, and its manifest."""
+    root = tmp_path_factory.mktemp("data")
+    boxes, splits = np.full((2, 4), np.nan), np.array(["train", "train"])
+    index = Index("x", root, ("a", "b"), np.array([0, 1]), boxes, splits, ("A", "B"))
+    with ViewDraft(root, SPEC, index, np.arange(2)) as draft:
+        draft.images_NHWC[:] = 7
+        return root, (draft.commit(0) / MANIFEST).read_bytes()
+
+
 @fuzz()
-@given(content=files(b'{"event": "stage_end", "key": "a"}\n{"event": "epoch", "key": "b"}\n'))
+@given(data=st.data())
+def test_a_view_with_a_changed_manifest_is_opened_or_refused(view, data):
+    root, manifest = view
+    (root / view_name(SPEC) / MANIFEST).write_bytes(data.draw(changed_json(manifest)))
+    try:
+        opened = open_view(root, SPEC)
+    except DataError as error:
+        told(error)
+        return
+    assert opened.images_NHWC.shape == (2, 8, 8, 3)
+
+
+@fuzz()
+@given(content=changed_lines({"event": "stage_end", "key": "a"}, {"event": "epoch", "key": "b"}))
 def test_the_whole_lines_of_any_record_are_read(root, content):
     (root / "events.jsonl").write_bytes(content)
     assert all(isinstance(event, dict) for event in read_events(root / "events.jsonl"))
 
 
 @fuzz()
-@given(content=files(b'{"token": "t", "pid": 1, "began": 2.0, "machine": ["a"], "beat": 3}'))
+@given(content=changed_json(
+    json.dumps({"token": "t", "pid": 1, "began": 2.0, "machine": _machine(), "beat": 3}).encode()
+))  # fmt: skip
 def test_a_changed_lease_belongs_to_somebody_else(root, content):
     leases = root / "leases"
     leases.mkdir(exist_ok=True)
@@ -99,8 +137,16 @@ def results() -> bytes:
     return pd.DataFrame(row).to_parquet()
 
 
+def written(columns: dict[str, list]) -> bytes:
+    """The valid results with some columns exchanged."""
+    try:
+        return pd.read_parquet(io.BytesIO(results())).loc[[0, 0, 0]].assign(**columns).to_parquet()
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):  # what cannot be written
+        return b""
+
+
 @fuzz(cheap=False)
-@given(content=files(results()))
+@given(content=st.one_of(files(results()), columns([*COLUMNS, "other"], 3).map(written)))
 def test_results_are_read_or_refused(root, content):
     (root / "results.parquet").write_bytes(content)
     try:

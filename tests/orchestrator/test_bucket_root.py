@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
@@ -18,7 +19,10 @@ from werkzeug.serving import make_server
 
 from orchestrator.cli import main
 from trainables.bucket import local_root
+from trainables.datasets import read_index
 from trainables.errors import DataError
+from trainables.listing import read_listing, write_listing
+from trainables.spec import DataSpec, SyntheticSpec
 from trainables.store import Store, commit_folder
 
 REPOSITORY = Path(__file__).parents[2]
@@ -313,3 +317,15 @@ def test_f10_progress_that_two_machines_mixed_in_the_bucket_falls_back_to_the_ol
     client.close()
     shutil.rmtree(first.folder / "progress")
     assert first.newest_progress(KEY, "h8").folder.name == "epoch-1"
+
+
+def test_the_list_of_streamed_photos_goes_through_the_bucket(root, tmp_path, monkeypatch):
+    """A machine reads what the driver wrote last, not what it has a copy of."""
+    data = DataSpec(synthetic=SyntheticSpec(n_classes=2, n_train=3, n_test=2), mode="stream")
+    index = read_index(data)
+    for photos in (tmp_path / "old", tmp_path / "new"):
+        monkeypatch.setenv("F2C_CACHE", str(tmp_path / "driver"))
+        write_listing(replace(index, root=photos), data, "d" * 64, local_root(root) / "data")
+        monkeypatch.setenv("F2C_CACHE", str(tmp_path / "worker"))
+        found = read_listing(local_root(root) / "data", "d" * 64)
+        assert (found.index.paths, found.index.root) == (index.paths, photos)

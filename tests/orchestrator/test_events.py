@@ -16,6 +16,12 @@ def test_a_line_that_was_cut_costs_no_later_one(tmp_path):
     assert [event.get("key") for event in read_events(file)] == ["a", "b"]
 
 
+def test_a_line_nested_without_end_costs_no_other(tmp_path):
+    file = tmp_path / "events.jsonl"
+    file.write_text("[" * 100_000 + '\n{"event": "epoch"}\n')
+    assert list(read_events(file)) == [{"event": "epoch"}]
+
+
 def test_readers_get_each_event_after_it_is_on_disk(tmp_path):
     file, seen = tmp_path / "events.jsonl", []
     with EventLog(file, [lambda event: seen.append((event["event"], file.read_text()))]) as log:

@@ -63,6 +63,11 @@ def test_s12_names_cannot_leave_the_root(name):
         "name: x\nseeds: [.nan]\n",
         "\x00",
         "? {a: 1}\n: 2\n",
+        "name: !!int x\n",
+        "name: !!timestamp x\n",
+        "name: !!bool x\n",
+        "name: x\nseeds: [" + "9" * 5000 + "]\n",
+        "name: " + "[" * 400,
     ],
 )
 def test_s13_hostile_or_broken_yaml_is_one_clear_error(text):

@@ -157,3 +157,20 @@ def test_a_shift_moves_photos_within_its_reach_and_repeats_their_border():
     for row in columns:
         expected = (torch.arange(8) + row[4] - 4).clamp(0, 7)
         assert torch.equal(row, expected)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_photos_come_by_their_rows_whatever_copies_them(monkeypatch, n_threads):
+    monkeypatch.setattr("trainables.batches.THREADED_BYTES", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
+    for rows in ([3, 0, 3, 19, 7], [5], []):
+        index = np.array(rows, dtype=np.int64)
+        photos = source().gather(index)
+        assert photos[:, 0, 1, 1].tolist() == rows
+        assert photos.shape == (len(rows), 3, 8, 8)
+
+
+@pytest.mark.parametrize("row", [-1, N])
+def test_a_row_that_a_view_has_not_is_refused(row):
+    with pytest.raises(IndexError, match="no such row"):
+        source().gather(np.array([0, row]))

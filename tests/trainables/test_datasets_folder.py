@@ -3,6 +3,8 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from trainables import datasets
@@ -255,6 +257,11 @@ def test_d14_unusable_label_is_refused_with_its_line(tmp_path, label):
     assert "(1)" in text
 
 
+def test_d14_a_label_of_thousands_of_digits_is_refused_with_its_line(tmp_path):
+    write_csv(tmp_path, HEADER + ROWS + f"a3.jpg,{'9' * 5000},train\n")
+    assert "line 6: label '9999" in refusal(tmp_path)
+
+
 @pytest.mark.parametrize("label", ["0", "007", "x1", "3.0 l", "../x", "CON", "Nancy", "k" * 300])
 def test_any_text_or_whole_number_is_a_label(tmp_path, label):
     write_csv(tmp_path, f"path,label\na.jpg,{label}\nb.jpg,{label}\n")
@@ -355,6 +362,13 @@ def test_parquet_label_of_another_kind_is_refused_with_its_row(tmp_path, labels)
         tmp_path / "index.parquet"
     )
     assert "row 2: label" in refusal(tmp_path) or "row 1: label" in refusal(tmp_path)
+
+
+def test_parquet_of_texts_that_are_none_is_refused_by_name(tmp_path):
+    broken = pa.array([b"\xff\xfe"], pa.binary()).cast(pa.string(), safe=False)
+    table = pa.table({"path": ["1.jpg"], "label": broken})
+    pq.write_table(table, tmp_path / "index.parquet")
+    assert "cannot be read as Parquet" in refusal(tmp_path)
 
 
 def test_damaged_parquet_is_refused_by_name(tmp_path):

@@ -2,7 +2,7 @@ from typing import ClassVar
 
 import pytest
 
-from trainables.fingerprint import SharedTexts, canonical, key_of, seed_of
+from trainables.fingerprint import SharedText, canonical, key_of, seed_of
 from trainables.spec import DataSpec, Spec
 
 
@@ -58,20 +58,32 @@ def test_seeds_differ_by_part_and_are_stable():
     assert 0 <= seed_of("x") < 2**63
 
 
-def test_keys_from_shared_texts_are_the_same_keys():
-    texts, shared = SharedTexts(), First(width=9)
-    for value in (
-        Second(),
-        Second(depth=2, first=shared),
-        Second(width=0, first=shared),
-        DataSpec(),
-    ):
-        assert texts.key_of(value) == texts.key_of(value) == key_of(value)
+@pytest.mark.parametrize(
+    "varied", [set(), {"width"}, {"depth", "first"}, {"width", "depth", "first"}]
+)
+def test_keys_from_shared_text_are_the_same_keys(varied):
+    like, shared = Second(), First(width=9)
+    text = SharedText(like, varied)
+    changes = {"width": 0, "depth": 2, "first": shared}
+    for update in ({}, {name: changes[name] for name in varied}):
+        value = like.model_copy(update=update)
+        assert text.key_of(value) == text.key_of(value) == key_of(value)
 
 
-def test_shared_texts_tell_equal_parts_of_other_spelling_apart():
+def test_shared_text_keeps_the_fields_that_do_not_vary():
+    like = Second(width=4, depth=2)
+    text = SharedText(like, {"first"})
+    value = like.model_copy(update={"first": First(width=1)})
+    assert text.key_of(value) == key_of(value)
+
+
+def test_shared_text_tells_equal_parts_of_other_spelling_apart():
+    class Part(Spec):
+        number: float
+
     class Whole(Spec):
-        part: float
+        part: Part
 
-    texts, zeros = SharedTexts(), (Whole(part=0.0), Whole(part=-0.0))
-    assert [texts.key_of(zero) for zero in zeros] == [key_of(zero) for zero in zeros]
+    zeros = [Whole(part=Part(number=zero)) for zero in (0.0, -0.0)]
+    text = SharedText(zeros[0], {"part"})
+    assert [text.key_of(zero) for zero in zeros] == [key_of(zero) for zero in zeros]

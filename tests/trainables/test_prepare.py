@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -329,3 +330,22 @@ def test_d23_n06_ray_data_makes_the_same_views_and_lists_bad_rows(
     made = open_view(data_root, next(v for v in views if (v.form, v.split) == ("low", "train")))
     for place, row in list(enumerate(made.rows_N))[1:]:
         assert np.array_equal(made.images_NHWC[place], expected(index, row, made.spec))
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*")
+def test_workers_of_other_nodes_send_what_those_of_this_node_write_in_place(
+    index: Index, views: list[ViewSpec], data_root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "IN_PROCESS_PHOTOS", 1)
+    monkeypatch.setattr(module, "node", lambda: "another")
+
+    run(index, views, data_root)
+
+    check_views(index, views, data_root)
+
+
+def test_while_another_thread_imports_ray_it_is_not_up(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", types.ModuleType("ray"))
+    assert not module.ray_is_up()

@@ -80,6 +80,31 @@ def test_f07_a_folder_without_a_valid_manifest_is_no_stage_and_stays(tmp_path, t
     assert (entry.folder / "weights.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    "files",
+    [[], 3, "w", {"../w": {}}, {"..": {}}, {"/etc/passwd": {}}, {"": {}}, [[1, 2]], {"w": 1},
+     {"w": {"bytes": 1}}, {"\x00": {"bytes": 1, "sha256": ""}}, {"w": {"bytes": {}, "sha256": []}}],
+)  # fmt: skip
+def test_f07_a_manifest_that_lies_is_no_entry_or_a_damaged_one(tmp_path, files):
+    store, entry = committed(tmp_path)
+    manifest = json.loads((entry.folder / "manifest.json").read_text()) | {"files": files}
+    (entry.folder / "manifest.json").write_text(json.dumps(manifest))
+    found = store.find(KEY)
+    assert found is None or found.damaged() != []
+
+
+def test_f07_a_manifest_nested_without_end_is_none(tmp_path):
+    _, entry = committed(tmp_path)
+    (entry.folder / "manifest.json").write_text("[" * 100_000)
+    assert read_entry(entry.folder) is None
+
+
+def test_a_folder_that_only_looks_like_an_epoch_is_passed_over(tmp_path):
+    store = Store(tmp_path / "store")
+    (store.progress_folder(KEY, "h3") / "epoch-²").mkdir(parents=True)
+    assert store.newest_progress(KEY, "h3") is None
+
+
 def test_a_failed_write_leaves_nothing_behind(tmp_path):
     store = Store(tmp_path / "store")
 

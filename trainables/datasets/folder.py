@@ -18,6 +18,7 @@ from trainables.spec import DataSpec
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 SPLITS = ("train", "validation", "test")
+MAX_LABEL = 1000  # characters
 
 _BOX = ("x", "y", "w", "h")
 _WHOLE = (math.nan, math.nan, math.nan, math.nan)
@@ -227,11 +228,12 @@ def _read_parquet(table: Path) -> list[_Row]:
 
     try:
         content = parquet.ParquetFile(table).read()
-    except (OSError, pyarrow.ArrowException) as error:
+        columns = [content.column(i).to_pylist() for i in range(content.num_columns)]
+    # Values that Python cannot hold are told by its own kinds of error.
+    except (OSError, pyarrow.ArrowException, ValueError, OverflowError) as error:
         raise DataError(f"{table} cannot be read as Parquet: {error}; write it again") from error
     if not _has_columns(content.column_names):
         raise DataError(f"{table} has no columns path and label: {content.column_names}")
-    columns = [content.column(i).to_pylist() for i in range(content.num_columns)]
     numbered = [
         (f"row {number}", ["" if value is None else str(value) for value in values])
         for number, values in enumerate(zip(*columns, strict=True), 1)
@@ -261,6 +263,10 @@ def _parse_row(row: _Row) -> _Photo:
     path, label = row.cells["path"], row.cells["label"].strip()
     if not label or (_NO_LABEL.fullmatch(label) and not label.isdecimal()):
         raise ValueError(f"label {label!r} is neither a name nor a whole number from 0")
+    if len(label) > MAX_LABEL:
+        raise ValueError(
+            f"label {label[:40]!r}... has {len(label)} characters; {MAX_LABEL} at most"
+        )
     split = row.cells["split"].strip().lower() if "split" in row.cells else None
     if split is not None and split not in SPLITS:
         raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")

@@ -16,7 +16,7 @@ ALPHA = 1e-4
 BETA = 0.75
 K = 1.0
 #: Elements worked on at once by a CPU thread: few enough that they stay in its cache.
-CHUNK_ELEMENTS = 1 << 16
+CHUNK_ELEMENTS = 1 << 17
 
 
 class LocalResponseNorm(nn.Module):
@@ -40,10 +40,12 @@ class _Normalise(torch.autograd.Function):
     def forward(ctx: Any, images_BCHW: Tensor) -> Tensor:
         ctx.save_for_backward(images_BCHW)
         x_RC = _rows(images_BCHW)
-        y_RC = torch.empty_like(x_RC)
-        for x, y in zip(_chunks(x_RC), _chunks(y_RC), strict=True):
-            root = _inverse_root(_widen(x))
-            torch.mul(root.sqrt().mul_(root), x, out=y)
+        y_RC, works = torch.empty_like(x_RC), _works(x_RC)
+        for work, narrow, y in zip(works, *map(_chunks, (x_RC, y_RC)), strict=True):
+            x = work.x.copy_(narrow)
+            root = work.inverse_root()
+            # from t^-1/2, t^-3/4 is one more root and product away, much cheaper than a power
+            torch.mul(torch.sqrt(root, out=work.made).mul_(root), x, out=y)
         return _images(y_RC, images_BCHW)
 
     @staticmethod
@@ -53,16 +55,76 @@ class _Normalise(torch.autograd.Function):
     ) -> Tensor:
         (images_BCHW,) = ctx.saved_tensors
         x_RC, grad_RC = _rows(images_BCHW), _rows(grads_BCHW[0])
-        dx_RC = torch.empty_like(x_RC)
-        chunks = zip(_chunks(x_RC), _chunks(grad_RC), _chunks(dx_RC), strict=True)
-        for x_half, grad, dx in chunks:
-            x = _widen(x_half)
-            root = _inverse_root(x)
-            direct = root.sqrt().mul_(root).mul_(grad)
-            padded, inner = _padded(x, 0.0)
-            torch.mul(root.mul_(root).mul_(direct), x, out=inner)
-            dx.copy_(direct.addcmul_(_window_sums(padded), x, value=-2 * BETA * ALPHA / SIZE))
+        dx_RC, works = torch.empty_like(x_RC), _works(x_RC)
+        parts = map(_chunks, (x_RC, grad_RC, dx_RC))
+        for work, narrow, grad, dx in zip(works, *parts, strict=True):
+            x = work.x.copy_(narrow)
+            root = work.inverse_root()
+            direct = torch.sqrt(root, out=work.made).mul_(root).mul_(grad)
+            torch.mul(root.mul_(root).mul_(direct), x, out=work.products)
+            sums = work.sums_of_products()
+            torch.addcmul(direct, sums, x, value=-2 * BETA * ALPHA / SIZE, out=dx)
         return _images(dx_RC, images_BCHW)
+
+
+class _Work:
+    """Buffers of one chunk, used for every chunk, so that they stay in a CPU's cache.
+
+    Attributes:
+        x, made: (R, C).
+        products: (R, C), to be summed over windows.
+    """
+
+    def __init__(self, like_RC: Tensor) -> None:
+        n_rows, channels = like_RC.shape
+        wide = torch.promote_types(like_RC.dtype, torch.float32)
+        self.x, self.made, self._root = (torch.empty_like(like_RC, dtype=wide) for _ in range(3))
+        self._constant = self.x.new_tensor(K / SIZE)
+        # each channel, those of the padding too, brings its fifth of the constant to the sum
+        size = (n_rows, channels + 2 * REACH)
+        first, second = (self.x.new_empty(size) for _ in range(2))
+        self._squares = _Windows(self.x.new_full(size, K / SIZE), first, second)
+        self._products = _Windows(self.x.new_zeros(size), first, second)
+        self.products = self._products.inner
+
+    def inverse_root(self) -> Tensor:
+        """t^-1/2 of `x`."""
+        torch.addcmul(self._constant, self.x, self.x, value=ALPHA / SIZE, out=self._squares.inner)
+        return torch.rsqrt(self._squares.sums(), out=self._root)
+
+    def sums_of_products(self) -> Tensor:
+        """Of `products` over the 5 channels around each."""
+        return self._products.sums()
+
+
+class _Windows:
+    """Sums over the 5 channels around each, in three additions of one long vector.
+
+    `inner` lies in padded rows, with two more channels at either end.
+    """
+
+    def __init__(self, padded_RC: Tensor, first_RC: Tensor, second_RC: Tensor) -> None:
+        row, first, second = (tensor.view(-1) for tensor in (padded_RC, first_RC, second_RC))
+        self.inner = padded_RC[:, REACH:-REACH]
+        self._sums = first_RC[:, : -2 * REACH]
+        self._additions = (
+            (row[:-1], row[1:], first[:-1]),
+            (first[:-3], first[2:-1], second[:-3]),
+            (second[:-4], row[4:], first[:-4]),
+        )
+
+    def sums(self) -> Tensor:
+        for left, right, out in self._additions:
+            torch.add(left, right, out=out)
+        return self._sums
+
+
+def _works(rows_RC: Tensor) -> list[_Work]:
+    """One a chunk; all but the last may be the same."""
+    chunks = _chunks(rows_RC)
+    made = _Work(chunks[0])
+    same = len(chunks[-1]) == len(chunks[0])
+    return [made] * (len(chunks) - 1) + [made if same else _Work(chunks[-1])]
 
 
 def _rows(images_BCHW: Tensor) -> Tensor:
@@ -80,34 +142,3 @@ def _chunks(rows_RC: Tensor) -> tuple[Tensor, ...]:
         return (rows_RC,)
     n_rows = CHUNK_ELEMENTS * torch.get_num_threads() // rows_RC.shape[1] + 1
     return rows_RC.split(n_rows)
-
-
-def _widen(rows_RC: Tensor) -> Tensor:
-    return rows_RC.to(torch.promote_types(rows_RC.dtype, torch.float32))
-
-
-def _inverse_root(x_RC: Tensor) -> Tensor:
-    """t^-1/2: from it t^-3/4 is one more root and product away, much cheaper than a power.
-
-    Each channel, those of the padding too, brings its fifth of the constant to the window's sum.
-    """
-    padded_RC, inner_RC = _padded(x_RC, K / SIZE)
-    inner_RC.addcmul_(x_RC, x_RC, value=ALPHA / SIZE)
-    return _window_sums(padded_RC).rsqrt_()
-
-
-def _padded(like_RC: Tensor, value: float) -> tuple[Tensor, Tensor]:
-    """Rows with two more channels at either end, all of one value, and the view without them."""
-    n_rows, channels = like_RC.shape
-    padded_RC = like_RC.new_full((n_rows, channels + 2 * REACH), value)
-    return padded_RC, padded_RC[:, REACH:-REACH]
-
-
-def _window_sums(padded_RC: Tensor) -> Tensor:
-    """Sums over the 5 channels around each, in three additions of one long vector."""
-    row = padded_RC.view(-1)
-    pairs = row[:-1] + row[1:]
-    fours = pairs[:-2] + pairs[2:]
-    sums = torch.empty_like(row)
-    torch.add(fours[:-1], row[4:], out=sums[:-4])
-    return sums.view_as(padded_RC)[:, : -2 * REACH]

@@ -38,9 +38,17 @@ def lay(patches_NP: Tensor, size: tuple[int, int, int], patch_px: int, step_px: 
 
 def coverage(size_px: tuple[int, int], like: Tensor, patch_px: int, step_px: int) -> Tensor:
     """How many patches lie over each pixel: (H, W), of the type and device of `like`."""
-    n_rows, n_columns = ((side - patch_px) // step_px + 1 for side in size_px)
-    ones_NP = like.new_ones(n_rows * n_columns, patch_px * patch_px)
-    return lay(ones_NP, (1, *size_px), patch_px, step_px)[0]
+    down_H, across_W = (_overlaps(side, patch_px, step_px).to(like) for side in size_px)
+    return down_H[:, None] * across_W
+
+
+def _overlaps(side_px: int, patch_px: int, step_px: int) -> Tensor:
+    """How many of the patches along a side lie over each of its places."""
+    last = (side_px - patch_px) // step_px
+    places = torch.arange(side_px)
+    from_ = (places - patch_px + step_px).div(step_px, rounding_mode="floor").clamp_(min=0)
+    to = places.div(step_px, rounding_mode="floor").clamp_(max=last)
+    return to - from_ + 1
 
 
 def principal_axes(patches_NP: Tensor, energy: float) -> Tensor:

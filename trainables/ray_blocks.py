@@ -1,0 +1,134 @@
+"""Blocks of photos made by Ray Data on any node: the only module that knows Ray Data.
+
+Two pipelines: one that prepares views, on all CPUs, before stages run; and one that feeds a running
+stage. A pipeline inside a Tune trial deadlocks when trials hold every CPU; so the second runs only
+on CPUs of the trial's own placement group, which Ray gives to a trial whole or not at all.
+"""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from trainables.listing import EDGES
+from trainables.photo_blocks import Block, BlockTask, make_block
+from trainables.streamed import BLOCK_BYTES
+
+#: Of one reserved CPU, in memory at a time: being made, waiting, being taken.
+BLOCKS_A_CPU = 4
+
+
+def ray_is_up() -> bool:
+    """Whether this process is connected to a cluster; looks without importing Ray."""
+    is_initialized = getattr(sys.modules.get("ray"), "is_initialized", None)
+    return is_initialized is not None and is_initialized()  # None while a thread imports it
+
+
+def blocks_by_ray(
+    items: Sequence[dict[str, Any]], work: Any, block_size: int, **arguments: Any
+) -> Iterator[Block]:
+    """Let all nodes work; blocks arrive as they get ready, a bounded number in memory.
+
+    Args:
+        items: one a photo.
+        work: makes a block of a batch of items, on a worker.
+        block_size: items that are worked on together.
+        arguments: handed to `work`.
+    """
+    import ray.data  # costs seconds, and only large sets need it
+
+    _silence(ray.data.DataContext.get_current())
+    dataset = ray.data.from_items(list(items), override_num_blocks=-(-len(items) // block_size))
+    made = dataset.map_batches(work, batch_size=None, fn_kwargs=arguments)
+    yield from cast("Iterator[Block]", made.iter_batches(batch_size=None, batch_format="numpy"))
+
+
+def make_block_on_worker(batch: Block, task: BlockTask) -> Block:
+    """`make_block` in a process that has one CPU; into the task's maps where it has them."""
+    torch.set_num_threads(1)
+    return make_block(batch, task if node() == task.node else replace(task, maps=()))
+
+
+def node() -> str:
+    """Of this process, by Ray's name; empty where no cluster is."""
+    if not ray_is_up():
+        return ""
+    import ray
+
+    return ray.get_runtime_context().get_node_id()
+
+
+def stream_by_ray(batches: Iterator[Block], task: BlockTask, *, n_cpus: int) -> Iterator[Block]:
+    """Feed the stage of this trial: blocks in their order, a bounded number in memory.
+
+    Args:
+        batches: what `make_block` is told.
+        task: what to make of them.
+        n_cpus: of the trial's placement group, kept for this; so many tasks run at a time.
+    """
+    import ray.data
+    from ray.util import get_current_placement_group
+
+    context = ray.data.DataContext.get_current()
+    _silence(context)
+    where = _on_reserved_cpus(get_current_placement_group(), n_cpus)
+    _bound(context, where, n_cpus)
+    # not `from_arrow`: it runs a task a table, on a CPU that nothing has reserved
+    dataset = ray.data.from_blocks([_table(batch) for batch in batches])
+    work: Any = _make_block_of_table  # Ray's type of functions knows no `fn_kwargs`
+    made = dataset.map_batches(
+        work,
+        batch_size=None,
+        batch_format="pyarrow",
+        fn_kwargs={"task": task},
+        num_cpus=1,
+        scheduling_strategy=where,
+    )
+    yield from cast("Iterator[Block]", made.iter_batches(batch_size=None, batch_format="numpy"))
+
+
+def _on_reserved_cpus(group: Any, n_cpus: int) -> Any:
+    """The trial's group as Ray Data shall see it: the CPUs kept for data, and memory for blocks."""
+    from ray.util.placement_group import PlacementGroup
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    share = {"CPU": 1.0, "object_store_memory": float(BLOCKS_A_CPU * BLOCK_BYTES)}
+    return PlacementGroupSchedulingStrategy(PlacementGroup(group.id, [share] * n_cpus))
+
+
+def _bound(context: Any, where: Any, n_cpus: int) -> None:
+    """Blocks come in order, and no more of them are made ahead than is said here."""
+    import ray.data
+
+    context.execution_options.preserve_order = True
+    context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(
+        cpu=n_cpus, gpu=0, object_store_memory=n_cpus * BLOCKS_A_CPU * BLOCK_BYTES
+    )
+    with warnings.catch_warnings():  # for what `map_batches` is given, too, but the limits need it
+        warnings.simplefilter("ignore")
+        context.scheduling_strategy = context.scheduling_strategy_large_args = where
+
+
+def _table(batch: Block) -> Any:
+    """A batch as Ray Data takes it in."""
+    import pyarrow as pa
+
+    edges = {name: batch["box"][:, number] for number, name in enumerate(EDGES)}
+    return pa.table({"row": batch["row"], "path": batch["path"], **edges})
+
+
+def _make_block_of_table(table: Any, task: BlockTask) -> Block:
+    batch = {name: table[name].to_numpy() for name in ("row", "path")}
+    batch["box"] = np.stack([table[name].to_numpy() for name in EDGES], axis=1)
+    return make_block_on_worker(batch, task)
+
+
+def _silence(context: Any) -> None:
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
