@@ -70,7 +70,7 @@ def within_bounds(example: Callable) -> Callable:
             GUARD.armed = False
         spent_s = time.thread_time() - began
         grown = memory("VmHWM") - before if before else 0
-        assert GUARD.found == []
+        assert GUARD.found == [], str(GUARD.found)
         assert spent_s < MOST_S, f"one example computed for {spent_s:.1f} s"
         assert grown < MOST_BYTES, f"one example took {grown / 1e6:.0f} MB of memory"
 
