@@ -25,7 +25,7 @@ test: setup
 	@$(BIN)/pytest
 
 test-faults: setup
-	@$(BIN)/pytest -m faults
+	@$(BIN)/pytest -m faults --timeout 1200
 
 test-mutations: setup
 	@$(BIN)/python tests/mutations.py
@@ -61,10 +61,15 @@ lint: setup
 BENCHMARKS := planning orchestration grid_peers training preparation reading streaming lrn occlusion nbsrf_dictionary \
   nbsrf_srcnn endings gpu
 
+# Table 2 on real photos, cut so that all sides are through in minutes: six classes, one epoch a stage.
+CARS := --recipe table2-cars-small --epochs 1 --classes 6 --plain-levels 3 --factors
+
 bench: setup
 	@$(BIN)/uv pip install --quiet --editable '.[bench]'
 	@failed=; for name in $(BENCHMARKS); do echo "== $$name"; \
 	  $(BIN)/python benchmarks/$$name.py || failed="$$failed $$name"; done; \
+	echo "== grid_peers, real photos"; \
+	$(BIN)/python benchmarks/grid_peers.py $(CARS) || failed="$$failed grid_peers_cars"; \
 	$(BIN)/python benchmarks/table.py; \
 	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 

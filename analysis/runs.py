@@ -121,7 +121,7 @@ def _faults(frame: pd.DataFrame) -> list[str]:
     faults = _kind_faults(frame)
     if faults:
         return faults
-    unknown = sorted(set(frame["status"].astype(str)) - set(STATUSES))
+    unknown = sorted(set(map(str, frame["status"])) - set(STATUSES))
     if unknown:
         faults.append(f"unknown status {', '.join(unknown)} (known: {', '.join(STATUSES)})")
     empty = [name for name in IDENTITY if frame[name].hasnans]
@@ -135,7 +135,7 @@ def _faults(frame: pd.DataFrame) -> list[str]:
         faults.append("n_test must be 1 or more where a cell is done")
     twice = frame.loc[frame.duplicated([*IDENTITY, "seed"]), "cell"]
     if len(twice):
-        faults.append(f"cells that occur twice: {', '.join(sorted(set(twice.astype(str))))}")
+        faults.append(f"cells that occur twice: {', '.join(sorted(set(map(str, twice))))}")
     return faults
 
 

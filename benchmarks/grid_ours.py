@@ -19,6 +19,7 @@ from orchestrator.cluster import Machine
 from orchestrator.preparing import prepare_views
 from orchestrator.roots import import_weights
 from orchestrator.sweep import Outcome, Sweep
+from trainables.memory import keep_freed_memory
 from trainables.prepare import IN_PROCESS_PHOTOS
 from trainables.stage_run import StageJob, StageRun
 from trainables.store import Store
@@ -101,6 +102,7 @@ class OurLoop(tune.Trainable):
     def setup(
         self, config: dict[str, Any], jobs: list[list[str]] | None = None, root: str | None = None
     ) -> None:
+        keep_freed_memory()
         self.jobs, self.root = jobs or [], None if root is None else Path(root)
         self.reset_config(config)
 

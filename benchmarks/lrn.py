@@ -1,6 +1,7 @@
 """Caffe's AlexNet with our LRN, with torch's, and without any: training steps, one run, ratios.
 
-`python benchmarks/lrn.py [--batch 32] [--rounds 7]`; the three take turns, in float32 and bfloat16.
+`python benchmarks/lrn.py [--batch 32] [--rounds 7]`; the three take turns, in float32 and bfloat16,
+all in a process that keeps its freed memory, as a stage's does.
 The rows are of the precision that stages compute in on this machine.
 """
 
@@ -13,6 +14,7 @@ from rounds import alternate, arguments, ratios, require, row, sides, write
 from torch import nn
 
 from orchestrator.cluster import Machine, bfloat16_pays
+from trainables.memory import keep_freed_memory
 from trainables.models.alexnet import AlexNet
 from trainables.models.lrn import LocalResponseNorm
 
@@ -64,6 +66,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as in a stage's process
     check_same(torch.randn(4, 3, 227, 227))
     pays = bfloat16_pays(Machine(Path()))
     kept = []

@@ -14,7 +14,8 @@ from targets import TARGETS
 HEAD = """# Speed
 
 Ratios within one run: median (smallest to largest) over rounds in which the sides take turns.
-Written by `python benchmarks/table.py` from the rows beside it; `make bench` measures all."""
+Written by `python benchmarks/table.py` from the rows beside it; `make bench` measures all.
+What a figure could be at most, by operations and bytes: [limits.md](limits.md)."""
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

@@ -3,14 +3,14 @@
 import errno
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.growth import Node, cluster_nodes
 from orchestrator.joining import join
-from orchestrator.own_ray import ray_folder
+from orchestrator.own_ray import Watch, ray_folder, tell
 from orchestrator.recipe import Recipe, TrainRecipe
 from trainables.errors import BusyError, ConfigError
 
@@ -195,8 +195,13 @@ def bundles_of(machine: Machine) -> list[dict[str, float]]:
 
 
 @contextmanager
-def ray_session(machine: Machine) -> Iterator[int]:
-    """Ray for the length of a run; yields the number of stages that run at a time."""
+def ray_session(machine: Machine, on_death: Callable[[str], None] = tell) -> Iterator[int]:
+    """Ray for the length of a run; yields the number of stages that run at a time.
+
+    Args:
+        machine: says which.
+        on_death: ends this process when one of Ray's own has died that was started here.
+    """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
@@ -205,9 +210,10 @@ def ray_session(machine: Machine) -> Iterator[int]:
         return
     with ray_folder() if machine.address == "local" else nullcontext() as folder:
         try:
-            _init(machine, folder)
-            _hide_token(Path.home() / ".ray" / "auth_token")
-            yield slots_of(machine, cluster_nodes())
+            with Watch(on_death) as watch:
+                _init(machine, folder, watch)
+                _hide_token(Path.home() / ".ray" / "auth_token")
+                yield slots_of(machine, cluster_nodes())
         finally:
             ray.shutdown()
 
@@ -218,7 +224,7 @@ def _hide_token(file: Path) -> None:
         file.chmod(0o600)
 
 
-def _init(machine: Machine, temporary: Path | None) -> None:
+def _init(machine: Machine, temporary: Path | None, watch: Watch) -> None:
     import ray
 
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
@@ -226,6 +232,7 @@ def _init(machine: Machine, temporary: Path | None) -> None:
         join(machine.address, quiet)
         return
     for attempt in range(START_ATTEMPTS):
+        watch.look()
         try:
             ray.init(
                 address="local",
@@ -236,6 +243,7 @@ def _init(machine: Machine, temporary: Path | None) -> None:
                 **quiet,
             )
         except Exception as error:  # Ray raises no narrower kind
+            watch.forget()
             ray.shutdown()
             if TIMED_OUT not in str(error):
                 raise

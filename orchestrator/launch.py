@@ -20,6 +20,7 @@ from orchestrator.results import adopted
 from orchestrator.schedule import Schedule
 from trainables.bucket import original_of
 from trainables.errors import describe
+from trainables.memory import keep_freed_memory
 from trainables.stage_job import StageJob
 from trainables.stage_run import StageRun
 from trainables.store import Store
@@ -196,6 +197,7 @@ class Launch:
 
 def run_inline(launch: Launch) -> None:
     """The same plan in this process, one stage after another."""
+    keep_freed_memory()
     while not launch.stop.event.is_set():
         key = launch.next_stage()
         if key is None:
@@ -222,10 +224,7 @@ def run_inline(launch: Launch) -> None:
 
 
 def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) -> None:
-    """The plan through Tune: one trial per stage, actors reused, parents gated.
-
-    A stage gets all bundles of `resources` (see `cluster.bundles_of`) or none.
-    """
+    """The plan through Tune: a trial per stage with all its `cluster.bundles_of`, parents gated."""
     environment = {
         "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",

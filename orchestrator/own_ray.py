@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 
-from trainables.errors import ConfigError
+from trainables.errors import BusyError, ConfigError
 
 PREFIX = "f2c-ray-"
 #: Of a socket's path, as the kernel has it.
@@ -26,7 +27,9 @@ BEHIND = (
 OWNER = "driver"
 #: A dead one of these ends every run; Ray's driver would notice it after a minute, or never.
 PARTS = {"gcs_server": "head process (gcs_server)", "raylet": "node process (raylet)"}
-LOOK_S = 0.1
+LOOK_S, FIND_S = 0.1, 0.5
+#: Looks between two counts of all that the raylet has started, which its death takes from us.
+COUNT_EVERY = 20
 
 
 @contextmanager
@@ -81,38 +84,76 @@ def _identity(pid: int) -> str:
         return ""
 
 
-@contextmanager
-def watched(on_death: Callable[[str], None]) -> Iterator[None]:
-    """Look after the Ray that this process has started; one that was joined is not ours to watch.
+class Watch:
+    """Looks after the processes of the Ray that this process starts, from before its start."""
 
-    Args:
-        on_death: called on a thread of its own with what has died; all of Ray is killed by then.
-    """
-    ours = _children()
-    parts = {process: PARTS[name] for process in ours if (name := _name(process)) in PARTS}
-    ended = threading.Event()
+    def __init__(self, on_death: Callable[[str], None]) -> None:
+        """Nothing is watched yet.
 
-    def work() -> None:
-        while not ended.wait(LOOK_S):
-            for process, words in parts.items():
-                if _is_dead(process) and not ended.is_set():
-                    _kill(ours)
-                    on_death(words)
+        Args:
+            on_death: called on a thread of its own with what has died; all of Ray is killed by
+                then.
+        """
+        self._on_death = on_death
+        self._parts: dict[psutil.Process, str] = {}
+        self._below: set[psutil.Process] = set()
+        self._looks = threading.Event()
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="ray-watch", daemon=True)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def look(self) -> None:
+        """From now on a death is one."""
+        self._looks.set()
+
+    def forget(self) -> None:
+        """Ray is about to end its processes itself."""
+        with self._lock:
+            self._looks.clear()
+            self._parts.clear()
+
+    def _work(self) -> None:
+        number = 0
+        while not self._ended.wait(LOOK_S if len(self._parts) == len(PARTS) else FIND_S):
+            number += 1
+            if number % COUNT_EVERY == 0:
+                self._below = set(_children(recursive=True))
+            with self._lock:
+                dead = self._dead() if self._looks.is_set() else None
+                if dead is not None and not self._ended.is_set():
+                    _kill(self._below | set(_children(recursive=True)))
+                    self._on_death(dead)
                     return
 
-    thread = threading.Thread(target=work, name="ray-watch", daemon=True)
-    if parts:
-        thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        if parts:
-            thread.join()
+    def _dead(self) -> str | None:
+        if len(self._parts) < len(PARTS):
+            found = [child for child in _children() if not _is_dead(child)]
+            self._parts |= {child: PARTS[n] for child in found if (n := _name(child)) in PARTS}
+        return next((words for part, words in self._parts.items() if _is_dead(part)), None)
 
 
-def _children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+def end_at_once(said: str) -> NoReturn:
+    """End this process: its main thread may wait for an answer of Ray's that never comes."""
+    with suppress(OSError):  # nobody may be reading any more
+        os.write(1, f"\n{said}\n".encode())
+    os._exit(BusyError.exit_status)
+
+
+def tell(part: str) -> NoReturn:
+    """End with a sentence."""
+    end_at_once(f"Ray's {part} has died; run the same command again, nothing finished is lost")
+
+
+def _children(*, recursive: bool = False) -> list[psutil.Process]:
+    return psutil.Process().children(recursive)
 
 
 def _name(process: psutil.Process) -> str:
@@ -129,8 +170,7 @@ def _is_dead(process: psutil.Process) -> bool:
         return True
 
 
-def _kill(known: list[psutil.Process]) -> None:
-    """The processes that were there at the start, wherever they belong now, and the later ones."""
-    for process in {*known, *_children()}:
+def _kill(processes: set[psutil.Process]) -> None:
+    for process in processes:
         with suppress(psutil.Error):
             process.kill()

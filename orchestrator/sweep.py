@@ -27,7 +27,7 @@ from orchestrator.inventory import (
 )
 from orchestrator.launch import Launch, Progress, run_inline, run_tune
 from orchestrator.leases import Leases
-from orchestrator.own_ray import watched
+from orchestrator.own_ray import end_at_once
 from orchestrator.plan import Plan
 from orchestrator.predictions import write_predictions
 from orchestrator.preflight import check_nodes
@@ -49,7 +49,6 @@ from orchestrator.results import (
 from orchestrator.run_tags import tracking_uri
 from orchestrator.tracking import Tracker
 from trainables.entry import Entry
-from trainables.errors import BusyError
 from trainables.prepare import IN_PROCESS_PHOTOS
 from trainables.spec import ViewSpec
 from trainables.store import Store
@@ -216,12 +215,13 @@ class Sweep:
             self.seconds["run"] = time.perf_counter() - began
 
     def _end_without_ray(self, part: str, stop: Stop) -> None:
-        """End at once: the main thread may wait for an answer that never comes."""
-        text = f"\nRay's {part} has died, and all that trained with it; finished epochs are kept\n"
-        with suppress(OSError):  # nobody may be reading any more
-            self.console.show_cursor()
-            os.write(1, f"{text}{self._how_to_resume()}\n".encode())
-        os._exit(BusyError.exit_status if stop.signal is None else 128 + stop.signal)
+        if stop.signal is not None:
+            os._exit(128 + stop.signal)
+        self.console.show_cursor()
+        end_at_once(
+            f"Ray's {part} has died, and all that trained with it; finished epochs are kept\n"
+            f"{self._how_to_resume()}"
+        )
 
     def _open_slots(self, launch: Launch, stack: ExitStack) -> int:
         """Start Ray and prepare the views, beside it where Ray's nodes are not needed for them."""
@@ -231,9 +231,8 @@ class Sweep:
         beside = self._prepares_alone(views)
         preparing = background.submit(self._prepare, views, stopped) if beside else None
         by_ray = self.machine.executor == "ray"
-        slots = stack.enter_context(ray_session(self.machine)) if by_ray else 1
-        if by_ray:
-            stack.enter_context(watched(lambda part: self._end_without_ray(part, launch.stop)))
+        ray = ray_session(self.machine, lambda part: self._end_without_ray(part, launch.stop))
+        slots = stack.enter_context(ray) if by_ray else 1
         if self.machine.address != "local":
             check_nodes(self.machine)
         launch.stop.install()

@@ -97,7 +97,8 @@ def _on_reserved_cpus(group: Any, n_cpus: int) -> Any:
     from ray.util.placement_group import PlacementGroup
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    share = {"CPU": 1.0, "object_store_memory": float(BLOCKS_A_CPU * BLOCK_BYTES)}
+    # Ray Data takes half of a memory for its own, so that `_bound` is what bounds
+    share = {"CPU": 1.0, "object_store_memory": 2.0 * BLOCKS_A_CPU * BLOCK_BYTES}
     return PlacementGroupSchedulingStrategy(PlacementGroup(group.id, [share] * n_cpus))
 
 

@@ -12,6 +12,7 @@ import torch
 from ray import tune
 
 from trainables.errors import TakenBackError
+from trainables.memory import keep_freed_memory
 from trainables.ray_blocks import stream_by_ray
 from trainables.stage_job import StageJob
 from trainables.stage_run import StageRun
@@ -38,6 +39,7 @@ class StageTrainable(tune.Trainable):
         if not hasattr(self, "_end_at_once"):
             self._told_to_end = self._in_step = False
             self._end_at_once = signal.signal(signal.SIGTERM, self._end_in_order)
+        keep_freed_memory()
         torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         self.reset_config(config)
 

@@ -156,3 +156,9 @@ def test_over_seeds_of_nothing_is_an_empty_table(grid):
 
 def test_the_columns_are_those_of_the_contract(grid):
     assert set(grid.columns) == set(COLUMNS)
+
+
+def test_cells_without_a_name_that_occur_twice_are_refused(make_cell):
+    twice = [make_cell("table2", "mixed", (2, 2)) | {"cell": None} for _ in range(2)]
+    with pytest.raises(DataError, match="occur twice: None"):
+        check(pd.DataFrame(twice))

@@ -54,5 +54,6 @@ def test_every_figure_belongs_to_a_benchmark_that_make_bench_runs(rounds):
     makefile = (REPOSITORY / "Makefile").read_text()
     listed = re.search(r"BENCHMARKS := ((?:.*\\\n)*.*)", makefile)
     assert listed is not None
-    assert names == set(listed[1].replace("\\\n", " ").split())
-    assert all((REPOSITORY / "benchmarks" / f"{name}.py").is_file() for name in names)
+    runs = set(listed[1].replace("\\\n", " ").split())  # some have rows without a figure
+    assert names <= runs
+    assert all((REPOSITORY / "benchmarks" / f"{name}.py").is_file() for name in runs)

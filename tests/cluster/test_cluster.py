@@ -156,7 +156,7 @@ def test_1_the_hosts_are_one_cluster_with_one_token(cluster):
         log.write(f"# ray up until all hosts answered: {cluster.up_s:.0f} s\n")
 
 
-def test_2_who_has_no_token_runs_nothing(cluster):
+def test_2_s14_who_has_no_token_runs_nothing(cluster):
     post = (
         "curl -s -o /dev/null -m 5 -w '%{http_code}' -X POST -H 'Content-Type: application/json'"
         """ -d '{"entrypoint": "id"}' http://HOST:8265/api/jobs/"""

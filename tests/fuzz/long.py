@@ -91,7 +91,8 @@ def pytest(arguments: list[str], examples: int, before: list[str] | None = None)
     """Run tests; what they printed where they failed."""
     command = [sys.executable, *(before or []), "-m", "pytest", "-q", "-x", "--timeout=3600"]
     command += ["-p", "no:cacheprovider", *arguments]
-    environment = os.environ | {"F2C_FUZZ_EXAMPLES": str(examples), "PYTHONPATH": str(REPOSITORY)}
+    paths = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"F2C_FUZZ_EXAMPLES": str(examples), "PYTHONPATH": paths}
     ended = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
     )

@@ -88,7 +88,7 @@ PARSERS = (
         "caffemodel",
         (f"{MODELS}/caffemodel.py", f"{MODELS}/wire.py", f"{MODELS}/caffe_weights.py"),
         _weights("a.caffemodel"),
-        _units("caffe_files", "caffe_import"),
+        _units("caffe_files", "caffe_import", "caffe_networks", "caffe_npy"),
     ),
     Parser(
         "npy with a pickle",
@@ -100,7 +100,7 @@ PARSERS = (
             *_weights("a.npy"),
             *_fuzz("test_weights.py", "test_a_pickle_becomes_plain_values_or_is_refused"),
         ),
-        _units("caffe_npy", "caffe_fc6_order"),
+        _units("caffe_npy", "caffe_fc6_order", "caffe_files"),
     ),
     Parser(
         "mean images",

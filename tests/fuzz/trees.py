@@ -49,7 +49,8 @@ NAMES = st.text(string.ascii_lowercase + "_./", min_size=1, max_size=8)
 
 def odd_values() -> st.SearchStrategy[Any]:
     """Single values, small lists and small mappings."""
-    single = st.one_of(st.sampled_from(ODD), st.integers(), st.floats(), st.text(max_size=12))
+    odd = st.sampled_from(ODD).map(copy.deepcopy)  # lists of it may be changed later
+    single = st.one_of(odd, st.integers(), st.floats(), st.text(max_size=12))
     return st.recursive(
         single,
         lambda inner: st.one_of(

@@ -2,16 +2,17 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 
 from orchestrator import own_ray
-from orchestrator.own_ray import BEHIND, MOST_BYTES, ray_folder, short_folder, watched
+from orchestrator.own_ray import BEHIND, MOST_BYTES, Watch, ray_folder, short_folder
 from trainables.errors import ConfigError
 
-WAITS = "import sys; sys.stdin.read()"
+WAITS = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 
 
 @pytest.fixture
@@ -49,45 +50,77 @@ def test_k13_the_folder_of_a_killed_driver_goes_and_that_of_a_living_one_stays(s
 
 
 @pytest.fixture
-def raylet(tmp_path, monkeypatch):
-    """A child of this process that stands for Ray's node process, and one that it serves."""
-    names = {}
+def ray(monkeypatch):
+    """Children of this process that stand for Ray's two, and a worker of the raylet's."""
+    names, children = {}, []
     monkeypatch.setattr(own_ray, "_name", lambda process: names.get(process.pid, "other"))
-    with (
-        subprocess.Popen([sys.executable, "-c", WAITS], stdin=subprocess.PIPE) as part,
-        subprocess.Popen([sys.executable, "-c", WAITS], stdin=subprocess.PIPE) as other,
-    ):
-        names[part.pid] = "raylet"
-        mine = [psutil.Process(part.pid), psutil.Process(other.pid)]
-        monkeypatch.setattr(own_ray, "_children", lambda: mine)
-        yield part, other
-        part.kill()
-        other.kill()
+    monkeypatch.setattr(own_ray, "_children", lambda **_: list(children))
+
+    def start(name: str) -> subprocess.Popen:
+        process = stack.enter_context(subprocess.Popen(WAITS, stdin=subprocess.PIPE))
+        stack.callback(process.kill)
+        names[process.pid] = name
+        children.append(psutil.Process(process.pid))
+        return process
+
+    with ExitStack() as stack:
+        yield start
 
 
-def test_k09_k10_the_death_of_a_part_of_our_ray_is_noticed_and_the_rest_of_it_ended(raylet):
-    told, died = threading.Event(), []
+class Deaths:
+    """What was told."""
 
-    def on_death(part: str) -> None:
-        died.append(part)
-        told.set()
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.told = threading.Event()
 
-    with watched(on_death):
-        raylet[0].kill()
-        assert told.wait(60.0)
-    assert died == ["node process (raylet)"]
-    assert raylet[1].wait(60.0) != 0
+    def note(self, part: str) -> None:
+        self.parts.append(part)
+        self.told.set()
 
 
-def test_a_ray_that_lives_to_the_end_is_left_alone(raylet):
-    died = []
-    with watched(died.append):
-        pass
-    assert died == []
-    assert raylet[0].poll() is None
+@pytest.mark.parametrize("alone", [True, False], ids=["while Ray starts", "later"])
+def test_k09_k10_the_death_of_a_part_of_our_ray_is_noticed_and_the_rest_of_it_ended(ray, alone):
+    deaths = Deaths()
+    with Watch(deaths.note) as watch:
+        watch.look()
+        raylet = ray("raylet")
+        worker = ray("worker")
+        gcs = None if alone else ray("gcs_server")
+        found_by(watch, raylet)
+        raylet.kill()
+        assert deaths.told.wait(60.0)
+    assert deaths.parts == ["node process (raylet)"]
+    assert worker.wait(60.0) != 0
+    assert gcs is None or gcs.wait(60.0) != 0
 
 
-def test_where_no_ray_was_started_no_thread_watches(monkeypatch):
-    monkeypatch.setattr(own_ray, "_children", list)
-    with watched(lambda _part: None):
-        assert "ray-watch" not in [thread.name for thread in threading.enumerate()]
+def found_by(watch: Watch, process: subprocess.Popen) -> None:
+    """Wait until a process is watched."""
+    pause = threading.Event()
+    while psutil.Process(process.pid) not in watch._parts:
+        pause.wait(0.02)
+
+
+def test_what_ray_ends_itself_before_it_tries_again_is_no_death(ray):
+    deaths = Deaths()
+    with Watch(deaths.note) as watch:
+        watch.look()
+        first = ray("raylet")
+        found_by(watch, first)
+        watch.forget()
+        first.kill()
+        watch.look()
+        second = ray("raylet")
+        found_by(watch, second)
+    assert deaths.parts == []
+    assert second.poll() is None
+
+
+def test_who_ends_at_once_says_why_with_status_75():
+    code = "from orchestrator.own_ray import tell; tell('node process (raylet)')"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 75
+    assert "Ray's node process (raylet) has died; run the same command again" in ended.stdout

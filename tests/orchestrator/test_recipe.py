@@ -1,6 +1,14 @@
 import pytest
 
-from orchestrator.recipe_files import load_recipe, parse_recipe, recipe_path, shipped
+from orchestrator.recipe import Recipe, sequence_drafts
+from orchestrator.recipe_files import (
+    MAX_RECIPE_BYTES,
+    field_names,
+    load_recipe,
+    parse_recipe,
+    recipe_path,
+    shipped,
+)
 from trainables.errors import ConfigError
 
 GOOD = "name: x\ncells: {strategies: [high]}\n"
@@ -93,6 +101,55 @@ def test_mixing_of_a_spelt_out_stage_needs_two_views():
 def test_a_resolution_of_the_cells_above_the_canvas_is_refused():
     text = faults("name: x\ncells: {strategies: [low], resolutions_px: [25, 300]}\n")
     assert "resolution_px (300) is above data.canvas_px (227)" in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            "data: {canvas_px: 48, resolution_px: 16, crop_px: 50}",
+            "crop_px (50) is above the canvas",
+        ),
+        ("train: {epochs: null}", "train needs epochs, or steps"),
+        ("augment: {random_resolution_px: [30, 20]}", "(30, 20) must rise and end at the canvas"),
+        ("train: {later_head: fresh, later: {lr: 0.1}}", "drop it or later_head"),
+        ("train: {epochs: null, steps: 9, later: {epochs: 2}}", "no effect beside train.steps"),
+        ("data: {resolution_of: crop}", "resolution_of: crop needs data.crop_px"),
+        ("tests: {low: {}}", "tests.low: the test on low photos has this name already"),
+    ],
+)
+def test_fields_that_contradict_one_another_are_refused_with_both(fields, said):
+    assert said in faults(f"{GOOD}{fields}\n")
+
+
+def test_a_variant_changes_what_it_names_and_nothing_else():
+    variants = "variants: {same: {strategy: low}, small: {strategy: low, canvas_px: 60}}\n"
+    recipe = parse_recipe(GOOD + variants, "x.yaml")
+    assert recipe.of("high") == recipe.of("same") == recipe
+    assert recipe.of("small").data == recipe.data.model_copy(update={"canvas_px": 60})
+    assert recipe.at(None) == recipe
+    assert recipe.at(30).data.resolution_px == 30
+
+
+def test_a_spelt_out_strategy_leaves_out_stages_without_images():
+    stages = "[{views: [high], images: high}, {views: [low], images: low}]"
+    recipe = parse_recipe(f"{GOOD}sequences: {{mine: {stages}}}\n", "x.yaml")
+    drafts = sequence_drafts(recipe.sequences["mine"], n_high=0, n_low=4)
+    assert [(draft.views, draft.n_images) for draft in drafts] == [(("low",), 4)]
+
+
+def test_a_file_is_a_recipe_by_its_path_unless_it_is_too_large_for_one(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(GOOD)
+    assert load_recipe(str(file)) == parse_recipe(GOOD, "mine.yaml")
+    file.write_text(GOOD + "#" * MAX_RECIPE_BYTES)
+    with pytest.raises(ConfigError, match="larger than 1000000 bytes"):
+        load_recipe(str(file))
+
+
+def test_a_field_within_one_that_has_no_fields_suggests_none():
+    assert field_names(Recipe, ["name", "first"]) == []
+    assert field_names(Recipe, ["nothing"]) == []
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "{}"])

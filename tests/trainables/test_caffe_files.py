@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from trainables.errors import DataError
-from trainables.models import build_model
-from trainables.models.caffemodel import Net, read_blob, read_net
+from trainables.models import build_model, caffemodel
+from trainables.models.caffemodel import Net, looks_like_a_net, read_blob, read_net
 from trainables.models.mean_image import MEAN_IMAGE, MeanImage, read_mean_image
 from trainables.models.normalise import normalise
 from trainables.models.weights import read_weights
-from trainables.models.wire import read_fields
+from trainables.models.wire import read_fields, read_integer
 from trainables.spec import ModelSpec
 
 WEIGHT = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2) / 7
@@ -260,3 +260,19 @@ def test_the_mean_image_is_subtracted_exactly_and_kept_with_the_weights(mean_bgr
     photos = torch.randint(0, 256, (2, 3, 227, 227), dtype=torch.uint8)
     expected = photos.numpy()[:, ::-1].astype(np.float32) - mean.numpy()
     assert np.array_equal(layer(normalise(photos, "bgr")).numpy(), expected)
+
+
+def test_a_number_that_is_packed_without_any_is_refused(proto):
+    (field,) = read_fields(memoryview(proto.bytes_(5, b"")))
+    with pytest.raises(ValueError, match="field 5 has no value"):
+        read_integer(field)
+
+
+def test_a_file_too_large_for_protocol_buffers_is_no_net(tmp_path, proto, monkeypatch):
+    file = tmp_path / "net"
+    file.write_bytes(proto.net("AlexNet", [("conv1", "Convolution")], proto.layer))
+    assert looks_like_a_net(file)
+    monkeypatch.setattr(caffemodel, "MAX_BYTES", 5)
+    assert not looks_like_a_net(file)
+    with pytest.raises(DataError, match="Caffe's files have 1 to 5"):
+        read_net(file)

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.lib.format import MAGIC_PREFIX
 
 from trainables.errors import DataError
 from trainables.models.npy_weights import read_npy_layers
+from trainables.models.pickled_arrays import DType, filled
 from trainables.models.plain_pickle import ForbiddenError, read_pickle
 from trainables.models.weights import read_weights
 from trainables.spec import ModelSpec
@@ -294,3 +296,22 @@ def test_a_damaged_header_is_refused(tmp_path, header):
     path.write_bytes(npy(b"", header))
     with pytest.raises(DataError):
         read_weights(path, ModelSpec())
+
+
+def test_a_header_of_an_unknown_version_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"version \(3, 0\) is unknown"):
+        read(tmp_path, MAGIC_PREFIX + b"\x03\x00" + b"\x00" * 40)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "said"),
+    [
+        (None, (), "without a type"),
+        (DType("f4"), [1], "without a shape"),
+        (DType("f4"), (2,), "holds 1 numbers"),
+        (DType("O8"), (1,), "without its objects"),
+    ],
+)
+def test_a_state_whose_parts_do_not_fit_is_refused(dtype, shape, said):
+    with pytest.raises(ValueError, match=said):
+        filled(bytes(4), dtype, shape, fortran=False)

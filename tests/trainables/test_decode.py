@@ -1,4 +1,6 @@
+import errno
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -336,3 +338,14 @@ def test_box_inside_is_untouched_and_nan_is_the_whole_photo():
 def test_d13_impossible_box_is_refused(box: list[float], reason: str):
     with pytest.raises(DataError, match=reason):
         box_on_photo(np.array(box, dtype=np.float64), 100, 80)
+
+
+def test_a_photo_that_the_disk_does_not_give_says_why(tmp_path: Path, monkeypatch):
+    (tmp_path / "x.jpg").write_bytes(b"x")
+
+    def fail(*_arguments, **_options):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(DataError, match="it cannot be read: Input/output error"):
+        read_photo(tmp_path / "x.jpg")

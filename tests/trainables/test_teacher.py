@@ -118,7 +118,7 @@ def test_a_seed_of_the_order_alone_gives_other_weights_from_the_same_start(
     assert next(iter(again.values())).folder == second.folder
 
 
-def test_on_shuffled_labels_a_network_ends_at_chance(train_cells):
+def test_n08_on_shuffled_labels_a_network_ends_at_chance(train_cells):
     """The tiny recipe: the same network learns the true labels well."""
     made = train_cells(tiny(rows={"strategies": ["shuffled_hl"], "strategies_at": [4, 4]}))
     assert accuracy(made["shuffled_hl/h4-l4/s0"]) == pytest.approx(1 / 16, abs=0.06)

@@ -6,8 +6,8 @@ stack; every other operation, and every Python object that is no such array, ref
 """
 
 import itertools
-import pickletools
 from collections.abc import Callable
+from pickletools import genops
 from typing import Any
 
 from trainables.models.pickled_arrays import (
@@ -37,15 +37,14 @@ def read_pickle(data: bytes) -> Any:
     """
     machine = _Machine(n_bytes=len(data))
     try:
-        for opcode, argument, _ in pickletools.genops(data):
-            if opcode.name == "STOP":
-                return machine.pop()
+        operations = itertools.takewhile(lambda each: each[0].name != "STOP", genops(data))
+        for opcode, argument, _ in operations:
             machine.follow(opcode.name, argument)
+        return machine.pop()
     except ForbiddenError:
         raise
     except Exception as error:  # a damaged pickle fails in any of a dozen ways
         raise ValueError(f"its pickle is damaged ({error})") from error
-    raise ValueError("its pickle has no end")
 
 
 class _Machine:
@@ -73,8 +72,7 @@ class _Machine:
         """All above the last mark, which goes too."""
         items = list(itertools.takewhile(lambda item: item is not MARK, reversed(self.stack)))
         del self.stack[len(self.stack) - len(items) :]
-        if self.stack.pop() is not MARK:
-            raise ValueError("a mark is missing")
+        self.stack.pop()  # the mark; without one the stack is empty now
         return items[::-1]
 
     def spend(self, values: tuple) -> None:

@@ -85,6 +85,8 @@ def _best_leaves(patches_NK: Tensor, forest: Forest) -> Tensor:
 
 def _mean_product(rows_NK: Tensor, leaves_NA: Tensor, tables: Tensor) -> Tensor:
     n_rows, n_averaged = leaves_NA.shape
+    if n_averaged == 1:
+        return grouped_products(rows_NK, leaves_NA[:, 0].contiguous(), tables)
     repeated_NK = rows_NK.repeat_interleave(n_averaged, dim=0)
     made = grouped_products(repeated_NK, leaves_NA.flatten(), tables)
-    return made if n_averaged == 1 else made.view(n_rows, n_averaged, -1).mean(1)
+    return made.view(n_rows, n_averaged, -1).mean(1)

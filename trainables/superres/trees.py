@@ -77,13 +77,14 @@ def descend(patches_NK: Tensor, directions_M2K: Tensor, score: Score) -> tuple[T
         tables = _subtrees(directions_M2K, level, n_levels)
         if level:  # rows stay sorted by subtree; only their order is carried along
             sorted_N = leaves_N.argsort(stable=True)
-            parts = leaves_N, scores_N, order_N
-            leaves_N, scores_N, order_N = (part.index_select(0, sorted_N) for part in parts)
+            leaves_N, order_N = (part.index_select(0, sorted_N) for part in (leaves_N, order_N))
+            if score != "leaf":  # which looks at the last level alone
+                scores_N = scores_N.index_select(0, sorted_N)
         along_NC = _sorted_products(patches_NK.index_select(0, order_N), leaves_N, tables)
         leaves_N, scores_N = _walk(along_NC, leaves_N, scores_N, n_levels, score)
-    back_N = torch.empty_like(order_N)
-    back_N[order_N] = torch.arange(len(order_N), device=order_N.device)
-    return leaves_N.index_select(0, back_N), scores_N.index_select(0, back_N)
+    parts = leaves_N, scores_N
+    leaves_N, scores_N = (torch.empty_like(part).scatter_(0, order_N, part) for part in parts)
+    return leaves_N, scores_N
 
 
 def _subtrees(directions_M2K: Tensor, level: int, n_levels: int) -> Tensor:
@@ -119,9 +120,10 @@ def _walk(
     pairs = along_NC.reshape(-1, 2)
     rows_N = torch.arange(0, len(pairs), n_nodes, device=pairs.device)
     nodes_N = torch.zeros_like(subtrees_N)
-    for _ in range(n_levels):
+    for level in range(n_levels):
         left_N, right_N = pairs.index_select(0, rows_N + nodes_N).abs().unbind(1)
-        scores_N = _add(scores_N, left_N, right_N, score)
+        if score != "leaf" or level + 1 == n_levels:
+            scores_N = _add(scores_N, left_N, right_N, score)
         nodes_N = 2 * nodes_N + 1 + (right_N > left_N)
     return subtrees_N * 2**n_levels + nodes_N - n_nodes, scores_N
 
