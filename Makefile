@@ -44,7 +44,7 @@ EXAMPLES ?= 100000
 test-fuzz: setup
 	@PYTHONPATH=. $(BIN)/python tests/fuzz/long.py --examples $(EXAMPLES) --only $(PARSERS)
 
-# cluster.yaml on three hosts of this machine; as root, with Debian's packages.
+# cluster.yaml on five hosts of this machine, and Ray's autoscaler on one; as root, with Debian's packages.
 test-cluster: setup
 	@command -v sshd rsync ip nsenter > /dev/null \
 	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server \

@@ -17,7 +17,7 @@ from analysis.heatmaps import (
     participation_area,
     strength,
 )
-from trainables.store import Entry
+from trainables.entry import Entry
 from trainables.views import View
 
 if TYPE_CHECKING:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from analysis.heat_network import HeatNetwork, HeatSettings
 from analysis.heatmaps import THRESHOLDS, joint_areas
 from analysis.shown import at_random, shown_cells
+from trainables.entry import Entry
 from trainables.errors import ConfigError, DataError
 from trainables.spec import ViewSpec
-from trainables.store import Entry, Store
+from trainables.store import Store
 from trainables.streamed import view_at_hand
 
 MEASURES_FILE, MAPS_FILE = "heatmaps.parquet", "heatmaps.npz"

@@ -14,7 +14,7 @@ from analysis.colours import OURS
 from analysis.heat_network import HeatNetwork, HeatSettings
 from analysis.photo_cards import over
 from orchestrator.predicting import MAX_DRAWN, Prediction
-from trainables.store import Entry
+from trainables.entry import Entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

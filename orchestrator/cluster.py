@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from orchestrator.growth import Node, cluster_nodes
+from orchestrator.joining import join
 from orchestrator.own_ray import Watch, ray_folder, tell
 from orchestrator.recipe import Recipe, TrainRecipe
 from trainables.errors import BusyError, ConfigError
@@ -229,7 +229,7 @@ def _init(machine: Machine, temporary: Path | None, watch: Watch) -> None:
 
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if machine.address != "local":
-        _join(machine.address, quiet)
+        join(machine.address, quiet)
         return
     for attempt in range(START_ATTEMPTS):
         watch.look()
@@ -254,18 +254,3 @@ def _init(machine: Machine, temporary: Path | None, watch: Watch) -> None:
                 ) from error
         else:
             return
-
-
-def _join(address: str, quiet: dict[str, Any]) -> None:
-    import ray
-    from ray.exceptions import AuthenticationError
-
-    try:
-        ray.init(address=address, **quiet)
-    except AuthenticationError:
-        raise ConfigError(
-            f"the cluster at {address} wants another token: put its ~/.ray/auth_token (mode 0600) "
-            "here and set RAY_AUTH_MODE=token"
-        ) from None
-    except ConnectionError as error:
-        raise ConfigError(f"no Ray cluster answers at --address {address}: {error}") from None

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from orchestrator.plan import Plan, PlannedStage
+from trainables.entry import Entry
 from trainables.errors import ConfigError
 from trainables.spec import StageSpec
-from trainables.store import Entry, Store
+from trainables.store import Store
 
 
 def explain_cell(plan: Plan, cell: str, store: Store) -> Iterator[str]:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from orchestrator.forests import OWN_PHOTOS, spec_of, superres_of
 from orchestrator.recipe import Recipe
-from trainables.store import Entry, Store
+from trainables.entry import Entry
+from trainables.store import Store
 from trainables.views import open_view, view_spec
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.plan import Plan, PlannedStage
+from trainables.entry import Entry
 from trainables.fingerprint import evaluation_key, key_of
 from trainables.spec import StageSpec
-from trainables.store import Entry, Store
+from trainables.store import Store
 
 #: Photos per second and CPU core in bfloat16 training at 227 px where nothing was recorded yet:
 #: a rough guess from published operation counts and this program's own runs.

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from orchestrator.experiment import Experiment
 from orchestrator.inventory import metrics_of
 from orchestrator.plan import Plan, PlannedStage
+from trainables.entry import Entry
 from trainables.fingerprint import key_of
 from trainables.spec import ViewSpec
-from trainables.store import Entry, Store
+from trainables.store import Store
 from trainables.views import names_of_tests
 
 SCHEMA = pa.schema(

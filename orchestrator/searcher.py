@@ -14,9 +14,10 @@ from ray.tune.search import Searcher
 
 from orchestrator.schedule import Schedule
 from trainables.bucket import original_of
+from trainables.errors import TakenBackError
 
-#: Ray's words for it.
-NODE_DIED = "its node has died"
+#: Ray's words for a node that is gone and for SIGTERM outside an epoch, and ours for it inside.
+TAKEN_BACK = ("its node has died", "The process receives a SIGTERM", TakenBackError.TEXT)
 
 
 class StageSearcher(Searcher):
@@ -120,18 +121,22 @@ class EventCallback(Callback):
         trial: Trial,
         **info: Any,  # noqa: ARG002
     ) -> None:
-        """A stage whose node was lost goes on elsewhere; that uses up none of its retries."""
+        """A stage whose node was lost goes on elsewhere; that uses up none of its retries.
+
+        Tune counts each failure once, with RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE also those that
+        Ray knows as preemption.
+        """
         if lost_its_node(trial.error_file):
             trial.run_metadata.num_failures -= 1
             trial.run_metadata.invalidate_cache()
 
 
 def lost_its_node(error_file: str | None) -> bool:
-    """Whether the last failure in a trial's error file is the loss of its node."""
+    """Whether the last failure in a trial's error file is the loss of its node or process."""
     if error_file is None:
         return False
     last = Path(error_file).read_text(encoding="utf-8").rpartition("Failure # ")[2]
-    return NODE_DIED in last
+    return any(words in last for words in TAKEN_BACK)
 
 
 def saved_seconds(trial: Path) -> dict[str, float] | None:

@@ -48,9 +48,10 @@ from orchestrator.results import (
 )
 from orchestrator.run_tags import tracking_uri
 from orchestrator.tracking import Tracker
+from trainables.entry import Entry
 from trainables.prepare import IN_PROCESS_PHOTOS
 from trainables.spec import ViewSpec
-from trainables.store import Entry, Store
+from trainables.store import Store
 
 
 @dataclass

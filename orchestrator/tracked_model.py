@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.run_tags import MAX_TAG_LENGTH
+from trainables.entry import read_entry
 from trainables.spec import ViewSpec
-from trainables.store import read_entry
 from trainables.streamed import view_at_hand
 from trainables.views import View
 

@@ -14,10 +14,11 @@ from orchestrator.flags import leading_words, parse
 from orchestrator.inventory import metrics_of
 from orchestrator.plan import Plan, make_plan
 from orchestrator.recipe import Recipe
+from trainables.entry import Entry
 from trainables.errors import ConfigError, DataError
 from trainables.fingerprint import key_of
 from trainables.spec import ViewSpec
-from trainables.store import Entry, Store
+from trainables.store import Store
 from trainables.views import View
 
 

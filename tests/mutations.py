@@ -75,15 +75,15 @@ MUTATIONS = (
     ),
     Mutation(
         "the checksum test",
-        "trainables/store.py",
-        ' and _digest(path) == expected["sha256"]',
+        "trainables/entry.py",
+        ' and digest(path) == expected["sha256"]',
         "",
         "tests/trainables/test_store.py::test_f05_f06_a_changed_byte_or_a_cut_is_noticed",
     ),
     Mutation(
         "the fall-back to the older progress",
         "trainables/store.py",
-        "entry.key == key and not entry.damaged()",
+        "entry.key == key and entry.whole()",
         "entry.key == key",
         "tests/trainables/test_store.py::test_f10_a_damaged_newer_progress_falls_back_to_the_older",
     ),

@@ -1,6 +1,8 @@
 """What the project says of servers, clusters and packages that others can reach."""
 
 import re
+import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,38 @@ def test_s16_the_cluster_file_opens_nothing_to_the_world():
     assert "dashboard-host=0.0.0.0" not in told
     assert "0.0.0.0/0" not in told
     assert not re.search(r"AKIA[0-9A-Z]{16}|aws_secret_access_key|BEGIN .*PRIVATE KEY", told)
+
+
+def instructions() -> list[list[str]]:
+    """Words of each instruction of the Dockerfile."""
+    text = (REPOSITORY / "Dockerfile").read_text().replace("\\\n", " ")
+    return [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def kept_by_dockerignore(path: str) -> bool:
+    """By its rules as this project writes them: all but what is named after an exclamation mark."""
+    first, *rules = (REPOSITORY / ".dockerignore").read_text().split()
+    assert first == "*"
+    kept = [rule[1:] for rule in rules if rule.startswith("!")]
+    return any(fnmatch(path, rule) or path.startswith(f"{rule}/") for rule in kept)
+
+
+def test_the_dockerfile_copies_what_is_there_and_what_its_setup_reads():
+    known = {"FROM", "RUN", "USER", "WORKDIR", "COPY", "ENV", "CMD"}
+    assert {words[0] for words in instructions()} <= known
+    copied = []
+    for words in instructions():
+        if words[0] == "COPY":
+            copied += [word for word in words[1:-1] if not word.startswith("--")]
+    assert [path for path in copied if not (REPOSITORY / path).exists()] == []
+    assert [path for path in copied if not kept_by_dockerignore(path)] == []
+    packages = ("trainables", "orchestrator", "analysis")
+    setup = ("requirements.lock", "docs/cluster/uv.txt", "docs/cluster/set_up_node.sh")
+    assert {*packages, *setup, "pyproject.toml", "README.md", "LICENSE"} <= set(copied)
+
+
+def test_shell_scripts_that_are_shipped_parse():
+    scripts = [*REPOSITORY.glob("docs/**/*.sh")]
+    assert scripts
+    for script in scripts:
+        subprocess.run(["bash", "-n", script], check=True)

@@ -6,6 +6,7 @@ Objects have no rename, so a folder of objects counts only with its manifest, wh
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -146,6 +147,11 @@ class Bucket:
                 return None
 
         return self._try(whole)
+
+    def put_at_ns(self, name: str) -> int:
+        """When an object was put, by the store's clock; those that are gone come last."""
+        found = self._try(lambda: self.filesystem.get_file_info(self.path(name)))
+        return sys.maxsize if found.mtime_ns is None else found.mtime_ns
 
     def get(self, name: str, file: Path) -> None:
         """Copy an object to a file, which appears whole or not at all."""

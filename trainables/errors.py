@@ -24,6 +24,18 @@ class BusyError(Exception):
     exit_status = 75
 
 
+class TakenBackError(Exception):
+    """A stage's process was told to end (SIGTERM), as on a node that a cloud takes back.
+
+    No fault of the stage: it goes on elsewhere, and none of its retries is used up.
+    """
+
+    TEXT = "its process was told to end (SIGTERM)"
+
+    def __init__(self) -> None:
+        super().__init__(self.TEXT)
+
+
 def describe(error: BaseException) -> str:
     """The end of a traceback, in a few lines: where it happened and what it said."""
     frame = traceback.extract_tb(error.__traceback__)[-1]

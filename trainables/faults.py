@@ -21,8 +21,8 @@ def fault_point(name: str) -> None:
 
     Raises:
         OSError: ENOSPC or EIO, for the actions `enospc` and `eio`.
-        RuntimeError: for the action `raise`; `kill` ends the process by SIGKILL, `note` does
-            nothing.
+        RuntimeError: for the action `raise`; `kill` ends the process by SIGKILL, `term` asks it to
+            end by SIGTERM, `note` does nothing.
     """
     record = os.environ.get(SWITCH)
     if record and os.environ.get(FAULT, "").startswith(f"{name}:"):
@@ -40,8 +40,9 @@ def _come_by(name: str, record: Path) -> None:
 
 
 def _fail(action: str, name: str) -> None:
-    if action == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
+    if action in ("kill", "term"):
+        os.kill(os.getpid(), signal.SIGKILL if action == "kill" else signal.SIGTERM)
+        return
     if action in ("enospc", "eio"):
         number = errno.ENOSPC if action == "enospc" else errno.EIO
         raise OSError(number, f"{os.strerror(number)} (injected at {name})")

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from trainables.batches import centre_crop
 from trainables.decode import box_on_photo, read_photo
 from trainables.degrade import crop, enlarge
+from trainables.entry import Entry
 from trainables.errors import DataError
 from trainables.models import build_model
 from trainables.models.weights import load_all
 from trainables.photo_blocks import FORMS
 from trainables.spec import StageSpec, ViewSpec
 from trainables.stage_files import WEIGHTS
-from trainables.store import Entry
 from trainables.superres.forest import Forest
 from trainables.superres.super_resolve import super_resolve
 from trainables.train import forward

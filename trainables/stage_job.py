@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from trainables.bucket import bucket, local_root
+from trainables.entry import Entry, read_entry
 from trainables.spec import Spec, StageSpec, ViewSpec
-from trainables.store import Entry, Store, read_entry
+from trainables.store import Store
 
 
 class StageJob(Spec):

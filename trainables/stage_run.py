@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from trainables.batches import AnySource, StreamedSource, epoch_batches, open_source
 from trainables.budget import budget_of
+from trainables.entry import Entry, read_entry
 from trainables.errors import ConfigError, describe
 from trainables.evaluate import Predictions, evaluate
 from trainables.faults import fault_point
@@ -35,7 +36,7 @@ from trainables.stage_files import (
     write_tensors,
 )
 from trainables.stage_job import StageJob
-from trainables.store import Entry, Store, read_entry
+from trainables.store import Store
 from trainables.streamed import Blocks, blocks_here, streamed_view
 from trainables.subset import subset_rows, training_labels
 from trainables.teacher import frozen, interpolate
@@ -59,6 +60,7 @@ class StageRun:
         self.epochs: list[dict[str, Any]] = []
         self.predictions: dict[str, Predictions] = {}
         self.trained = False
+        self.told_to_end = False
         self._started_at = time.time()
         self._saved_at = time.perf_counter()
         self._loop: Iterator[Epoch] | None = None
@@ -141,7 +143,7 @@ class StageRun:
 
     def _should_stop(self) -> bool:
         fault_point("batch")
-        return self.job.stop_requested()
+        return self.told_to_end or self.job.stop_requested()
 
     def advance(self) -> dict[str, Any]:
         """Train one epoch; after the last one, evaluate. Never raises: the status tells.

@@ -1,11 +1,10 @@
 """The stage store: folders addressed by what they compute, atomic and checksummed.
 
 A folder counts only with its manifest, which is written last, and moves into place by one rename.
-Nothing is ever deleted that cannot be proved to be ours; what is damaged is set aside. In the copy
-of a bucket, an entry is there before it is here, and its files come when they are asked for.
+Nothing is ever deleted that cannot be proved to be ours; what is damaged is set aside. Objects of a
+bucket have no rename: there each writer has a folder of its own.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,72 +12,18 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainables.bucket import Original, original_of
 from trainables.disk import fsync, full_disk, make_folders
+from trainables.entry import MANIFEST, Entry, digest, read_entry
 from trainables.errors import DataError
 from trainables.faults import fault_point
 
-MANIFEST = "manifest.json"
 KEEP_PROGRESS = 2
 #: Folder times advance in ticks; a change within one may not show.
 CLOCK_TICK_NS = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A committed folder: `kind` is stage, diverged, weights, evaluation or progress."""
-
-    folder: Path
-    key: str
-    kind: str
-    files: dict[str, dict[str, Any]]
-    original: Original | None = None
-
-    def damaged(self, names: tuple[str, ...] | None = None) -> list[str]:
-        """Names of files whose bytes are not those that were committed; of all, strangers too."""
-        changed = [
-            name
-            for name, expected in self.files.items()
-            if (names is None or name in names)
-            and not self._still_away(name)
-            and not _matches(self.folder / name, expected)
-        ]
-        return [*changed, *self._strangers()] if names is None else changed
-
-    def _strangers(self) -> list[str]:
-        """Files that were not committed: Tune, which restores from the folder, may read them."""
-        ours = {MANIFEST, *self.files}
-        return sorted(path.name for path in self.folder.glob("*") if path.name not in ours)
-
-    def _still_away(self, name: str) -> bool:
-        return self.original is not None and not (self.folder / name).exists()
-
-    def path(self, name: str) -> Path:
-        """A file of the entry, its checksum verified.
-
-        Raises:
-            DataError: when the file is missing or damaged.
-        """
-        if self.original is not None and name in self.files and self._still_away(name):
-            self.original.get(name, self.folder)
-        if name not in self.files or self.damaged((name,)):
-            raise DataError(
-                f"{self.folder / name} is damaged or missing; run the same command again: "
-                "the stage is set aside and trained anew"
-            )
-        return self.folder / name
-
-    def json(self, name: str) -> Any:
-        """A verified JSON file of the entry."""
-        return json.loads(self.path(name).read_text())
-
-    def jsonl(self, name: str) -> list[Any]:
-        """A verified file of one JSON value a line."""
-        return [json.loads(line) for line in self.path(name).read_text().splitlines()]
 
 
 class Store:
@@ -95,7 +40,7 @@ class Store:
         """Note which entries are there now."""
         self._by_suffix.clear()
         self._scanned_ns = self._changed_ns()
-        for name in self._names():
+        for name in sorted(self._names()):
             if not name.startswith("."):
                 suffix = name.rsplit("-", 1)[-1]
                 self._by_suffix.setdefault(suffix[:8], []).append(self.folder / name)
@@ -112,11 +57,13 @@ class Store:
 
     def known(self, key: str) -> Entry | None:
         """`find` among the entries that were there at the last look, without a new one."""
+        return next(self._all(key), None)
+
+    def _all(self, key: str) -> Iterator[Entry]:
         for folder in self._by_suffix.get(key[:8], ()):
             entry = read_entry(folder)
             if entry is not None and entry.key == key:
-                return entry
-        return None
+                yield entry
 
     def _changed_ns(self) -> int:
         return self.folder.stat().st_mtime_ns if self.folder.is_dir() else -1
@@ -134,10 +81,13 @@ class Store:
 
         Args:
             key: full key of what the folder holds.
-            name: human name; the folder is `<name>-<first 8 of key>`, 16 on a clash.
+            name: human name; the folder is `<name>-<first 8 of key>`, 16 on a clash; in a bucket
+                8 more that are the writer's own.
             kind: see `Entry`.
             write: puts the files into the folder it is given.
         """
+        if self._original is not None:
+            return self._commit_to_bucket(key, name, kind, write)
         for digits in (8, 16):
             target = self.folder / f"{name}-{key[:digits]}"
             there = read_entry(target)
@@ -148,6 +98,26 @@ class Store:
                 self._by_suffix.setdefault(key[:8], []).append(target)
                 return entry
         raise DataError(f"{target} is in the way of a stage; move it out of the store")
+
+    def _commit_to_bucket(
+        self, key: str, name: str, kind: str, write: Callable[[Path], None]
+    ) -> Entry:
+        """Each writer has a folder of its own, so no two mix; of two whole ones the first stays.
+
+        Both look after both manifests are there, so at least one of them sees the other.
+        """
+        there = self.find(key)
+        if there is not None:
+            return there
+        target = self.folder / f"{name}-{key[:8]}{uuid.uuid4().hex[:8]}"
+        ours = commit_folder(target, key, kind, write)
+        self.look()
+        first = min(self._all(key), key=_put_at)
+        if first.folder == target:
+            return ours
+        _withdraw(ours)
+        self.look()
+        return first
 
     def quarantine(self, entry: Entry) -> Path:
         """Set a damaged entry aside, so that it is made anew; never deleted."""
@@ -178,7 +148,7 @@ class Store:
         """The newest whole state of an unfinished stage; a damaged one falls back to the older."""
         for folder in _epochs(self.progress_folder(key, name)):
             entry = read_entry(folder)
-            if entry is not None and entry.key == key and not entry.damaged():
+            if entry is not None and entry.key == key and entry.whole():
                 return entry
         return None
 
@@ -210,25 +180,27 @@ def _folders(original: Original) -> list[str]:
     return original.bucket.folders(original.path)
 
 
+def _put_at(entry: Entry) -> tuple[int, float, str]:
+    """When an entry came to its bucket: the bucket's whole seconds, then the writer's clock."""
+    assert entry.original is not None
+    bucket, path = entry.original
+    committed_at = json.loads((entry.folder / MANIFEST).read_bytes())["committed_at"]
+    return bucket.put_at_ns(f"{path}/{MANIFEST}"), committed_at, entry.folder.name
+
+
+def _withdraw(entry: Entry) -> None:
+    """Take an entry back of which another is there; it stops to count first."""
+    if entry.original is not None:
+        bucket, path = entry.original
+        bucket.delete_object(f"{path}/{MANIFEST}")
+    _forget(entry.folder)
+
+
 def _forget(folder: Path) -> None:
     original = original_of(folder)
     if original is not None:
         original.bucket.delete(original.path)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def read_entry(folder: Path) -> Entry | None:
-    """The entry in a folder, or None where there is no valid manifest."""
-    original = original_of(folder)
-    try:
-        if original is not None and not original.get_manifest(folder, MANIFEST):
-            return None
-        read = json.loads((folder / MANIFEST).read_bytes())
-        entry = Entry(folder, str(read["key"]), str(read["kind"]), dict(read["files"]), original)
-        inside = all(name == Path(name).name for name in entry.files)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return entry if inside else None
 
 
 def commit_folder(target: Path, key: str, kind: str, write: Callable[[Path], None]) -> Entry:
@@ -277,22 +249,4 @@ def _rename(temporary: Path, target: Path, entry: Entry) -> Entry:
 
 def _seal(path: Path) -> dict[str, Any]:
     fsync(path)
-    return {"sha256": _digest(path), "bytes": path.stat().st_size}
-
-
-def _matches(path: Path, expected: dict[str, Any]) -> bool:
-    """Whether a file has the bytes that were committed; a read that fails is tried once more."""
-    for _ in range(2):
-        try:
-            return path.stat().st_size == expected["bytes"] and _digest(path) == expected["sha256"]
-        except (FileNotFoundError, KeyError, TypeError, ValueError):  # of a manifest that lies
-            return False
-        except OSError:
-            continue
-    return False
-
-
-def _digest(path: Path) -> str:
-    fault_point("read")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {"sha256": digest(path), "bytes": path.stat().st_size}

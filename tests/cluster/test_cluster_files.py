@@ -2,6 +2,9 @@
 
 import re
 import shlex
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +201,31 @@ def test_ray_is_the_same_version_everywhere():
     assert job["spec"]["rayClusterSpec"]["rayVersion"] == version
     for extra in ("boto3==", "google-api-python-client=="):
         assert f"\n{extra}" in lock, "the head starts and ends workers with it"
+
+
+def test_a_port_of_the_head_that_is_taken_is_named_with_who_has_it():
+    """By the line that cluster.yaml has before `ray start`; in one sentence, status 2."""
+    script = [sys.executable, FOLDER / "free_ports.py"]
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        done = subprocess.run(
+            [*script, str(port)], check=False, capture_output=True, text=True, timeout=60
+        )
+    assert done.returncode == 2
+    (said,) = done.stdout.splitlines()
+    assert f"port {port} is taken by " in said
+    assert "(process " in said
+    assert "stop that program, or change the port" in said
+    free = subprocess.run([*script, str(port)], check=False, capture_output=True, text=True)
+    assert (free.returncode, free.stdout) == (0, ""), free.stderr
+
+
+def test_the_ports_that_are_looked_at_are_those_of_the_head():
+    stop, look, start = read(CLUSTER)["head_start_ray_commands"]
+    assert stop == "ray stop"
+    assert look.split()[-2:] == ["6379", "8265"]
+    assert f"--port={look.split()[-2]} " in start
+    assert "--dashboard-port" not in start, "8265, then"
 
 
 def documented_lines(command: str) -> list[str]:

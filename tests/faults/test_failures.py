@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults import runner
 from tests.faults.gold import assert_mlflow, events_of, gold_of, resume, weights_of
+from trainables.errors import TakenBackError
 
 
 @pytest.mark.parametrize("point", ["mlflow:raise:1", "mlflow:raise:5", "mlflow.sent:raise:4"])
@@ -97,6 +98,19 @@ def test_k04_s04_a_killed_actor_is_replaced_and_foreign_pickles_are_never_read(
     assert gold_of(tmp_path) == gold
     assert_mlflow(tmp_path, gold)
     assert not canary.exists()
+
+
+@pytest.mark.faults
+@pytest.mark.ray
+def test_k07_a_stage_whose_process_is_told_to_end_goes_on_elsewhere_uncounted(
+    begun_by_ray, gold, tmp_path
+):
+    ended = begun_by_ray("batch:term:3")
+    assert ended.status == 0, ended.printed
+    assert gold_of(tmp_path) == gold
+    assert_mlflow(tmp_path, gold)
+    (error,) = (tmp_path / "small" / "tune").glob("*/error.txt")
+    assert TakenBackError.TEXT in error.read_text()
 
 
 class Trap:

@@ -1,6 +1,7 @@
 """What parsers import at their first use is not counted as theirs; where examples may write."""
 
 import pytest
+from hypothesis import strategies as st
 
 from tests.fuzz.bounds import GUARD
 
@@ -14,6 +15,7 @@ def imported() -> None:
 
     assert scipy.io
     assert torch
+    st.text().validate()  # makes Hypothesis's tables of characters, the first time in a checkout
 
 
 @pytest.fixture(autouse=True, scope="session")

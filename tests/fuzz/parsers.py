@@ -120,7 +120,7 @@ PARSERS = (
     ),
     Parser(
         "manifests of stages and views",
-        ("trainables/store.py", "trainables/views.py"),
+        ("trainables/store.py", "trainables/entry.py", "trainables/views.py"),
         _fuzz(
             "test_stores.py",
             "test_a_changed_manifest_is_a_whole_entry_a_damaged_one_or_none",

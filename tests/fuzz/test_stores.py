@@ -19,10 +19,11 @@ from orchestrator.events import read_events
 from orchestrator.leases import Leases, _machine
 from tests.fuzz.changed import files, fuzz, told
 from tests.fuzz.trees import columns, trees
+from trainables.entry import MANIFEST
 from trainables.errors import DataError
 from trainables.index import Index
 from trainables.spec import ViewSpec
-from trainables.store import MANIFEST, Store
+from trainables.store import Store
 from trainables.view_drafts import ViewDraft
 from trainables.views import open_view, read_manifest, view_name
 

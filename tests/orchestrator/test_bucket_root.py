@@ -2,10 +2,13 @@
 
 import hashlib
 import itertools
+import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,28 +23,40 @@ from trainables.datasets import read_index
 from trainables.errors import DataError
 from trainables.listing import read_listing, write_listing
 from trainables.spec import DataSpec, SyntheticSpec
-from trainables.store import Store
+from trainables.store import Store, commit_folder
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = str(REPOSITORY / "tests" / "small.yaml")
 
 
 class Unreliable:
-    """Answers every `every`-th request with 503, as a busy store does; 0 never does."""
+    """Answers late; every `every`-th request with 503, as a busy store; writers with 403."""
 
     def __init__(self, application):
         self._application = application
         self._count = itertools.count(1)
-        self.every = 0
-        self.refused = 0
+        self._tick = threading.Event()
+        self.reset()
+
+    def reset(self):
+        self.every, self.latency_s, self.read_only = 0, 0.0, False
+        self.answered = self.refused = 0
 
     def __call__(self, environment, start):
+        self._tick.wait(self.latency_s)
+        self.answered += 1
         if self.every and next(self._count) % self.every == 0:
             self.refused += 1
-            environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))
-            start("503 Slow Down", [("Content-Length", "0")])
-            return [b""]
+            return self._refuse(environment, start, "503 Slow Down", b"")
+        if self.read_only and environment["REQUEST_METHOD"] in ("PUT", "POST", "DELETE"):
+            denied = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
+            return self._refuse(environment, start, "403 Forbidden", denied)
         return self._application(environment, start)
+
+    def _refuse(self, environment, start, status, body):
+        environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))
+        start(status, [("Content-Length", str(len(body))), ("Content-Type", "application/xml")])
+        return [body]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +79,7 @@ def root(server, monkeypatch, request):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    application.every = 0
+    application.reset()
     name = hashlib.sha256(request.node.name.encode()).hexdigest()[:12]
     client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1")
     client.create_bucket(Bucket=name)
@@ -72,10 +87,10 @@ def root(server, monkeypatch, request):
     return f"s3://{name}/runs?scheme=http&endpoint_override=127.0.0.1:{port}&region=us-east-1"
 
 
-def run(root, cache, monkeypatch, executor="inline"):
+def run(root, cache, monkeypatch, *flags):
     """`f2c run` on a machine whose copy lies in `cache`."""
     monkeypatch.setenv("F2C_CACHE", str(cache))
-    return main(["run", SMALL, "--executor", executor, "--root", str(root)])
+    return main(["run", SMALL, "--executor", "inline", "--root", str(root), *flags])
 
 
 def weights(folder):
@@ -159,11 +174,26 @@ def test_killed_it_goes_on_elsewhere_and_trains_nothing_twice(
 def test_a_store_that_refuses_a_fifth_of_all_requests_changes_nothing(
     root, server, tmp_path, monkeypatch, golden
 ):
-    server[1].every, server[1].refused = 5, 0
+    server[1].every = 5
     assert run(root, tmp_path / "a", monkeypatch) == 0
     server[1].every = 0
     assert server[1].refused > 20
     assert weights(copy_of(tmp_path / "a")) == golden
+
+
+@pytest.mark.faults
+def test_a_store_that_also_answers_200_ms_late_changes_nothing_but_the_time(
+    root, server, tmp_path, monkeypatch, golden
+):
+    """A chain of two stages and one of mixed photos; most of a minute is waiting."""
+    server[1].every, server[1].latency_s = 5, 0.2
+    cells = ["--cells.high", "8", "--cells.low", "4", "--cells.mixed", "8"]
+    assert run(root, tmp_path / "a", monkeypatch, *cells) == 0
+    server[1].every = server[1].latency_s = 0
+    assert server[1].refused > 20
+    found = weights(copy_of(tmp_path / "a"))
+    assert len(found) == 3
+    assert found.items() <= golden.items()
 
 
 def test_a_machine_that_has_nothing_brings_what_it_needs_and_checks_it(
@@ -197,6 +227,96 @@ def test_a_bucket_that_is_not_there_is_told_before_anything_starts(
     said = capsys.readouterr().out
     assert "--root carries a key" in said
     assert "secret" not in said
+
+
+def test_f04_a_bucket_that_cannot_be_written_is_told_in_one_sentence(
+    root, server, tmp_path, monkeypatch, capsys
+):
+    server[1].read_only = True
+    assert run(root, tmp_path / "a", monkeypatch) == 2
+    said = capsys.readouterr().out.strip()
+    assert "refuses this machine (ACCESS_DENIED): check the bucket's name and region, and" in said
+    assert len(said.splitlines()) == 1
+
+
+KEY = "ab" * 32
+
+
+def write_as(name):
+    """A writer whose file no other writer's equals, as stage.json with its times."""
+    return lambda folder: (folder / "stage.json").write_text(json.dumps({"by": name}))
+
+
+@pytest.fixture
+def stores(root, tmp_path, monkeypatch):
+    """Two machines' copies of one bucket's store."""
+    made = []
+    for name in ("a", "b"):
+        monkeypatch.setenv("F2C_CACHE", str(tmp_path / name))
+        made.append(Store(local_root(root) / "store"))
+    return made
+
+
+def by_whom(store):
+    """Who wrote the entry that a machine finds, whole."""
+    entry = Store(store.folder).find(KEY)
+    assert entry.whole()
+    return entry.json("stage.json")["by"]
+
+
+def entries_of(root, server):
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{server[0]}")
+    found = manifests(client, root.removeprefix("s3://").split("/")[0])
+    client.close()
+    return found
+
+
+def test_f12_of_two_writers_of_one_stage_the_first_stays_and_the_other_takes_it(
+    root, server, stores
+):
+    first, second = stores
+
+    def late(folder):
+        first.commit(KEY, "h8", "stage", write_as("first"))
+        write_as("second")(folder)
+
+    entry = second.commit(KEY, "h8", "stage", late)
+    assert entry.json("stage.json") == {"by": "first"}
+    assert len(entries_of(root, server)) == 1
+    assert [by_whom(store) for store in stores] == ["first", "first"]
+
+
+def test_f12_two_writers_at_the_very_same_time_leave_one_whole_entry(
+    root, server, stores, monkeypatch
+):
+    both_there = threading.Barrier(2)
+
+    def commit_and_wait(*arguments):
+        entry = commit_folder(*arguments)
+        both_there.wait(60)
+        return entry
+
+    monkeypatch.setattr("trainables.store.commit_folder", commit_and_wait)
+    with ThreadPoolExecutor(2) as pool:
+        writers = zip(stores, ("a", "b"), strict=True)
+        done = [pool.submit(s.commit, KEY, "h8", "stage", write_as(name)) for s, name in writers]
+        kept = {future.result().json("stage.json")["by"] for future in done}
+    assert len(kept) == len(entries_of(root, server)) == 1
+    assert {by_whom(store) for store in stores} == kept
+
+
+def test_f10_progress_that_two_machines_mixed_in_the_bucket_falls_back_to_the_older(
+    root, server, stores, tmp_path
+):
+    first, _ = stores
+    for epoch in (1, 2):
+        first.save_progress(KEY, "h8", epoch, write_as("first"))
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{server[0]}")
+    key = f"runs/store/progress/h8-{KEY[:16]}/epoch-2/stage.json"
+    client.put_object(Bucket=root.removeprefix("s3://").split("/")[0], Key=key, Body=b"other")
+    client.close()
+    shutil.rmtree(first.folder / "progress")
+    assert first.newest_progress(KEY, "h8").folder.name == "epoch-1"
 
 
 def test_the_list_of_streamed_photos_goes_through_the_bucket(root, tmp_path, monkeypatch):

@@ -1,10 +1,12 @@
 """Nodes that cannot run stages are told apart, before anything starts."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from orchestrator.preflight import PACKAGES, Answer, judge
-from orchestrator.searcher import lost_its_node
-from trainables.errors import ConfigError
+from orchestrator.searcher import EventCallback, lost_its_node
+from trainables.errors import ConfigError, TakenBackError
 
 
 def node(host, *, sees_root=True, **versions):
@@ -43,3 +45,24 @@ def test_only_the_last_failure_decides_whether_a_node_was_lost(tmp_path):
         more.write(f"Failure # 2 (occurred at 3)\n{died}\n")
     assert lost_its_node(str(file))
     assert not lost_its_node(None)
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [
+        (
+            "The actor died because its node has died. Node Id: a\n\tits node was preempted",
+            2,
+        ),
+        ("Worker exit detail: ... The process receives a SIGTERM.", 2),
+        (f"ray::StageTrainable.train_buffered()\nTakenBackError: {TakenBackError()}", 2),
+        ("The actor is dead because its worker process has died.", 3),
+    ],
+)
+def test_a_stage_whose_node_is_taken_back_uses_up_none_of_its_retries(tmp_path, said, counted):
+    file = tmp_path / "error.txt"
+    file.write_text(f"Failure # 3 (occurred at 1)\n{said}\n")
+    data = SimpleNamespace(num_failures=3, invalidate_cache=lambda: None)
+    trial = SimpleNamespace(error_file=str(file), run_metadata=data)
+    EventCallback(lambda *_: None).on_trial_recover(1, [], trial)
+    assert data.num_failures == counted

@@ -23,7 +23,8 @@ from orchestrator.experiment import load_experiment
 from orchestrator.plan import make_plan
 from orchestrator.recipe import Recipe
 from orchestrator.sweep import Outcome, Sweep
-from trainables.store import Store, read_entry
+from trainables.entry import read_entry
+from trainables.store import Store
 
 CELLS, STAGES = 7, 9
 HANG_S = 240  # far above what a busy machine needs: only what hangs meets it

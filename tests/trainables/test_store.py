@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from trainables.entry import read_entry
 from trainables.errors import DataError
-from trainables.store import Store, read_entry
+from trainables.store import Store
 
 KEY = "ab" * 32
 REPOSITORY = Path(__file__).parents[2]
@@ -224,7 +225,7 @@ def test_f19_a_read_that_fails_once_is_tried_again_and_twice_is_damage(tmp_path,
         if error is not None:
             raise error
 
-    monkeypatch.setattr("trainables.store.fault_point", fail)
+    monkeypatch.setattr("trainables.entry.fault_point", fail)
     assert entry.damaged() == []
     failing = iter([OSError(errno.EIO, "a"), OSError(errno.EIO, "b")])
     assert entry.damaged(("metrics.json",)) == ["metrics.json"]

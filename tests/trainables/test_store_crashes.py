@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tests.trainables.crash_states import Recorder, Tree, build
+from trainables.entry import Entry
 from trainables.index import Index
 from trainables.spec import DataSpec
-from trainables.store import Entry, Store
+from trainables.store import Store
 from trainables.view_drafts import ViewDraft
 from trainables.views import is_prepared, open_view, view_spec
 

@@ -1,9 +1,14 @@
 """What a trial does to its process."""
 
 import os
+import signal
 
 import pytest
 
+from tests.trainables.one_stage import finish, run_of, sha
+from trainables import stage_run
+from trainables.errors import TakenBackError
+from trainables.store import Store
 from trainables.trainable import NICENESS, StageTrainable
 
 
@@ -14,5 +19,90 @@ def test_a_trial_gives_way_to_the_driver_and_never_takes_priority_back(monkeypat
     monkeypatch.setattr(os, "nice", lambda by: asked.append(by) or given)
     trainable = StageTrainable.__new__(StageTrainable)
     monkeypatch.setattr(StageTrainable, "reset_config", lambda self, config: True)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     trainable.setup({})
     assert asked == [0, added]
+
+
+@pytest.fixture
+def stage(stages):
+    """Four epochs of two batches."""
+    plan = stages(train={"epochs": 4, "batch_size": 8, "lr": 0.01, "momentum": 0.9})
+    return next(iter(plan.stages.values()))
+
+
+@pytest.fixture
+def trial_of(tmp_path, stage, monkeypatch):
+    """Makes trials of the stage; this process gets its own answer to SIGTERM back."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(os, "nice", lambda by: 0)
+    yield lambda: StageTrainable({"job": run_of(tmp_path, stage).job.model_dump_json()})
+    signal.signal(signal.SIGTERM, before)
+
+
+def tell_at(monkeypatch, name, turn):
+    """SIGTERM for this process when a function of a stage's run is called for the n-th time."""
+    real, calls = getattr(stage_run, name), []
+
+    def told(*arguments):
+        calls.append(arguments)
+        if len(calls) == turn:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments)
+
+    monkeypatch.setattr(stage_run, name, told)
+    return calls
+
+
+def test_k07_told_to_end_a_stage_stops_at_its_next_batch_and_goes_on_from_its_last_epoch(
+    tmp_path, stage, trial_of, monkeypatch
+):
+    _, golden = finish(run_of(tmp_path, stage, "golden"))
+    calls = tell_at(monkeypatch, "fault_point", 5)  # in the third epoch
+    trial = trial_of()
+    assert [trial.step()["epoch"], trial.step()["epoch"]] == [1, 2]
+    with pytest.raises(TakenBackError):
+        trial.step()
+    assert len(calls) <= 6
+    folder = Store(tmp_path / "store").progress_folder(stage.key, stage.name)
+    assert sorted(path.name for path in folder.iterdir()) == ["epoch-1", "epoch-2"]
+    elsewhere = trial_of()
+    assert elsewhere.step()["epoch"] == 3
+    assert elsewhere.step()["status"] == "done"
+    elsewhere.save_checkpoint(str(tmp_path))
+    assert sha(Store(tmp_path / "store").find(stage.key).folder) == sha(golden)
+
+
+def test_k07_told_to_end_while_a_stage_is_evaluated_it_is_finished_and_the_next_goes_elsewhere(
+    tmp_path, stage, trial_of, monkeypatch
+):
+    tell_at(monkeypatch, "evaluate", 1)
+    trial = trial_of()
+    results = [trial.step() for _ in range(4)]
+    assert results[-1]["status"] == "done"
+    trial.save_checkpoint(str(tmp_path))
+    assert Store(tmp_path / "store").find(stage.key) is not None
+    job = run_of(tmp_path, stage, "other").job
+    trial.reset_config({"job": job.model_dump_json()})
+    with pytest.raises(TakenBackError):
+        trial.step()
+
+
+def test_k07_told_to_end_between_stages_a_process_ends_at_once(trial_of):
+    asked = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    trial = trial_of()
+    trial.step()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert asked == [signal.SIGTERM]
+
+
+def test_k07_where_the_run_itself_is_stopped_nothing_goes_elsewhere(tmp_path, stage, trial_of):
+    stop = tmp_path / ".stop"
+    job = run_of(tmp_path, stage, stop_file=str(stop)).job
+    trial = trial_of()
+    trial.reset_config({"job": job.model_dump_json()})
+    trial.step()
+    trial._told_to_end = True
+    stop.touch()
+    assert trial.step()["status"] == "stopped"
