@@ -11,15 +11,17 @@ import uuid
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from trainables.bucket import original_of
 from trainables.errors import DataError
 from trainables.index import Index
 from trainables.spec import DataSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 EDGES = ("left", "top", "right", "bottom")
 #: In the file's metadata: what is no column, and its checksum; columns have their own.
@@ -48,6 +50,9 @@ def write_listing(index: Index, data: DataSpec, data_key: str, data_root: Path) 
         data_key: its fingerprint.
         data_root: `<root>/data`.
     """
+    import pyarrow as pa  # only here: batches are made without it, too
+    import pyarrow.parquet as pq
+
     facts = {
         "data_key": data_key,
         "dataset": index.dataset,
@@ -77,6 +82,8 @@ def read_listing(data_root: Path, data_key: str) -> Listing:
     Raises:
         DataError: when there is none, or it is damaged or of another data set.
     """
+    from pyarrow import ArrowException
+
     file = listing_file(data_root, data_key)
     original = original_of(file)
     try:
@@ -84,7 +91,7 @@ def read_listing(data_root: Path, data_key: str) -> Listing:
             data_root.mkdir(parents=True, exist_ok=True)
             original.bucket.get(original.path, file)
         key, listing = _parsed(file, file.stat().st_mtime_ns)
-    except (OSError, ValueError, KeyError, pa.ArrowException) as fault:
+    except (OSError, ValueError, KeyError, ArrowException) as fault:
         raise DataError(
             f"the list of photos {file} cannot be used ({fault}); run prepare again"
         ) from None
@@ -96,6 +103,8 @@ def read_listing(data_root: Path, data_key: str) -> Listing:
 @lru_cache(maxsize=2)
 def _parsed(file: Path, changed_ns: int) -> tuple[str, Listing]:
     """A listing and its key, read once in a process until the file changes."""
+    import pyarrow.parquet as pq
+
     del changed_ns
     table = pq.read_table(file, page_checksum_verification=True)
     metadata = table.schema.metadata or {}
@@ -111,7 +120,7 @@ def _sha256(text: bytes) -> bytes:
     return hashlib.sha256(text).hexdigest().encode()
 
 
-def _index(table: pa.Table, facts: dict) -> Index:
+def _index(table: "pa.Table", facts: dict) -> Index:
     return Index(
         dataset=facts["dataset"],
         root=Path(facts["root"]),
