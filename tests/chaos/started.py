@@ -95,7 +95,8 @@ def is_a(kind: str, process: psutil.Process) -> bool:
     try:
         if kind != "actor":
             return process.name() == kind
-        return process.cmdline()[:1] != [] and process.cmdline()[0].startswith("ray::StageTrain")
+        title = " ".join(process.cmdline())  # of tune.with_resources, ray::ResourceTrainable.train
+        return title.startswith("ray::") and "Trainable" in title
     except psutil.Error:
         return False
 

@@ -18,7 +18,7 @@ from trainables.spec import DataSpec
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 SPLITS = ("train", "validation", "test")
-MAX_LABEL = 1000  # characters
+MAX_LABEL = 1000
 
 _BOX = ("x", "y", "w", "h")
 _WHOLE = (math.nan, math.nan, math.nan, math.nan)
@@ -264,9 +264,7 @@ def _parse_row(row: _Row) -> _Photo:
     if not label or (_NO_LABEL.fullmatch(label) and not label.isdecimal()):
         raise ValueError(f"label {label!r} is neither a name nor a whole number from 0")
     if len(label) > MAX_LABEL:
-        raise ValueError(
-            f"label {label[:40]!r}... has {len(label)} characters; {MAX_LABEL} at most"
-        )
+        raise ValueError(f"label {label[:40]!r}... is longer than {MAX_LABEL} characters")
     split = row.cells["split"].strip().lower() if "split" in row.cells else None
     if split is not None and split not in SPLITS:
         raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
