@@ -56,8 +56,12 @@ class Entry:
         return not self.damaged()
 
     def _bring(self, name: str) -> None:
-        if self.original is not None:
-            self.original.get(name, self.folder)
+        try:
+            if self.original is not None:
+                self.original.get(name, self.folder)
+        except FileNotFoundError:  # its writer took it back since the manifest came here
+            (self.folder / MANIFEST).unlink(missing_ok=True)
+            raise
 
     def path(self, name: str) -> Path:
         """A file of the entry, its checksum verified.

@@ -112,10 +112,11 @@ class Store:
         target = self.folder / f"{name}-{key[:8]}{uuid.uuid4().hex[:8]}"
         ours = commit_folder(target, key, kind, write)
         self.look()
-        first = min(self._all(key), key=_put_at)
-        if first.folder == target:
-            return ours
-        _withdraw(ours)
+        first, *others = sorted(self._all(key), key=_put_at)
+        if first.folder != target:
+            _withdraw(ours)
+        for other in others:  # what its writer takes back must not be found in our copy
+            shutil.rmtree(other.folder, ignore_errors=True)
         self.look()
         return first
 

@@ -286,8 +286,25 @@ def test_f12_of_two_writers_of_one_stage_the_first_stays_and_the_other_takes_it(
     assert [by_whom(store) for store in stores] == ["first", "first"]
 
 
+def test_f12_an_entry_that_was_taken_back_since_its_manifest_came_here_is_found_once_only(
+    root, server, stores
+):
+    first, second = stores
+    folder = first.commit(KEY, "h8", "stage", write_as("first")).folder
+    entry = second.find(KEY)
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{server[0]}")
+    for name in ("manifest.json", "stage.json"):
+        bucket = root.removeprefix("s3://").split("/")[0]
+        client.delete_object(Bucket=bucket, Key=f"runs/store/{folder.name}/{name}")
+    client.close()
+    with pytest.raises(FileNotFoundError):
+        entry.path("stage.json")
+    assert Store(second.folder).find(KEY) is None
+
+
+@pytest.mark.parametrize("_again", range(5))
 def test_f12_two_writers_at_the_very_same_time_leave_one_whole_entry(
-    root, server, stores, monkeypatch
+    root, server, stores, monkeypatch, _again
 ):
     both_there = threading.Barrier(2)
 
