@@ -15,7 +15,7 @@ if sys.argv[1] == "keep" and not keep_freed_memory():
     sys.exit("no glibc")
 def step():
     blocks = [torch.ones(48 << 20, dtype=torch.uint8) for _ in range(3)]
-for _ in range(4):  # until every block has its place
+for _ in range(16):  # until every block has its place
     step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(3):

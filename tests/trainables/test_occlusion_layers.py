@@ -43,6 +43,7 @@ def added_in_place(first, second):
     return first
 
 
+torch.manual_seed(0)  # the same weights in every run
 NETWORKS = {
     "convolution, strided": chain(nn.Conv2d(6, 6, 3, stride=2, padding=1)),
     "convolution, stride above kernel": chain(nn.Conv2d(6, 6, 1, stride=3)),
@@ -118,7 +119,8 @@ def test_a_layer_passes_on_exactly_what_the_patch_changes(name):
         assert occlusion.layers_known
         expected = by_definition(module, image_CHW, occlusion, patch_px)
         heat = occlusion.at_centres(image_CHW)
-        np.testing.assert_allclose(heat, expected, rtol=1e-3, atol=1e-5 * expected.max())
+        # small heat is a difference of nearly equal float32 outputs
+        np.testing.assert_allclose(heat, expected, rtol=1e-3, atol=1e-4 * expected.max())
 
 
 @pytest.mark.parametrize(
