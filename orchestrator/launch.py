@@ -18,7 +18,6 @@ from orchestrator.leases import Leases
 from orchestrator.plan import Plan
 from orchestrator.results import adopted
 from orchestrator.schedule import Schedule
-from trainables.bucket import original_of
 from trainables.errors import describe
 from trainables.memory import keep_freed_memory
 from trainables.stage_job import StageJob
@@ -27,6 +26,8 @@ from trainables.store import Store
 
 #: How often a driver with nothing to do looks whether another one has ended a stage.
 LOOK_AGAIN_S = 1.0
+#: More than one only where Tune drops a stage whose node was lost, see `TransitionScheduler`.
+TRIALS_A_STAGE = 10
 
 
 @dataclass
@@ -189,6 +190,12 @@ class Launch:
         if status != "stopped":
             self._note_blocked(self.schedule.finish(key, usable=status == "done"))
 
+    def again(self, key: str) -> None:
+        """A stage that was lost with its node goes on from its last epoch in another trial."""
+        self._statuses.pop(key, None)
+        self.leases.release(key)
+        self.schedule.put_back(key)
+
     def _note_blocked(self, keys: list[str]) -> None:
         for key in keys:
             self.progress.statuses[key] = "blocked"
@@ -244,6 +251,7 @@ def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) 
         EventCallback,
         StageSearcher,
         TransitionScheduler,
+        place_of,
         saved_seconds,
     )
     from trainables.trainable import StageTrainable
@@ -259,8 +267,13 @@ def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) 
             "parent_folder": None if folder is None else str(folder),
         }
 
+    scheduler = TransitionScheduler()
+
     def ended(key: str, trial_id: str) -> None:
-        launch.ended(key, trial_id, saved_seconds(trials / trial_id))
+        if trial_id in scheduler.dropped:
+            launch.again(key)
+        else:
+            launch.ended(key, trial_id, saved_seconds(trials / trial_id))
 
     searcher = StageSearcher(
         launch.schedule, launch.next_stage, config_of, ended, launch.stop.event
@@ -270,8 +283,8 @@ def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) 
         tune.with_resources(StageTrainable, group),
         tune_config=TuneConfig(
             search_alg=searcher,
-            scheduler=TransitionScheduler(),
-            num_samples=max(len(launch.missing), 1),
+            scheduler=scheduler,
+            num_samples=TRIALS_A_STAGE * max(len(launch.missing), 1),
             max_concurrent_trials=slots,
             reuse_actors=True,
             trial_name_creator=lambda trial: trial.trial_id,
@@ -287,12 +300,3 @@ def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) 
         ),
     )
     tuner.fit()
-
-
-def place_of(folder: Path) -> dict[str, Any]:
-    """Where Tune keeps its own files: a folder, or the bucket that it is a copy of."""
-    original = original_of(folder)
-    if original is None:
-        return {"storage_path": str(folder)}
-    bucket = original.bucket
-    return {"storage_path": bucket.path(original.path), "storage_filesystem": bucket.filesystem}

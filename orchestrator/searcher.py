@@ -73,7 +73,22 @@ class StageSearcher(Searcher):
 
 
 class TransitionScheduler(FIFOScheduler):
-    """Gives each new trial its parent's folder as the checkpoint that Tune restores it from."""
+    """Gives each new trial its parent's folder as the checkpoint that Tune restores it from.
+
+    Attributes:
+        dropped: trials that Tune ended though they had tries left. It does so when two tasks of one
+            lost actor fail at once: the second finds the trial waiting for its next try.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropped: set[str] = set()
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Note a trial that should have been tried again; such a one has ended before it starts."""
+        if trial.status == Trial.PENDING and trial.should_recover():
+            self.dropped.add(trial.trial_id)
+        super().on_trial_error(tune_controller, trial)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Point the trial at the checkpoint of the stage that it continues."""
@@ -91,6 +106,15 @@ def _checkpoint(folder: Path) -> Any:  # Tune's Checkpoint; its two names confus
     if original is None:
         return Checkpoint.from_directory(str(folder))
     return Checkpoint(original.bucket.path(original.path), original.bucket.filesystem)
+
+
+def place_of(folder: Path) -> dict[str, Any]:
+    """Where Tune keeps its own files: a folder, or the bucket that it is a copy of."""
+    original = original_of(folder)
+    if original is None:
+        return {"storage_path": str(folder)}
+    bucket = original.bucket
+    return {"storage_path": bucket.path(original.path), "storage_filesystem": bucket.filesystem}
 
 
 class EventCallback(Callback):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.preflight import PACKAGES, Answer, judge
-from orchestrator.searcher import EventCallback, lost_its_node
+from orchestrator.searcher import EventCallback, TransitionScheduler, lost_its_node
 from trainables.errors import ConfigError, TakenBackError
 
 
@@ -66,3 +66,17 @@ def test_a_stage_whose_node_is_taken_back_uses_up_none_of_its_retries(tmp_path, 
     trial = SimpleNamespace(error_file=str(file), run_metadata=data)
     EventCallback(lambda *_: None).on_trial_recover(1, [], trial)
     assert data.num_failures == counted
+
+
+def test_k08_a_stage_that_tune_drops_with_tries_left_is_noted():
+    scheduler = TransitionScheduler()
+    for name, status, tries_left in (
+        ("dropped", "PENDING", True),
+        ("tried again", "ERROR", True),
+        ("given up", "RUNNING", False),
+    ):
+        trial = SimpleNamespace(
+            trial_id=name, status=status, should_recover=lambda left=tries_left: left
+        )
+        scheduler.on_trial_error(None, trial)
+    assert scheduler.dropped == {"dropped"}
