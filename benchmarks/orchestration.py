@@ -26,8 +26,9 @@ import trainables.trainable
 from orchestrator.cluster import Machine, local_cpus, ray_session
 from orchestrator.control import Stop
 from orchestrator.events import EventLog
+from orchestrator.executors import run_tune
 from orchestrator.inventory import take_inventory
-from orchestrator.launch import Launch, Progress, run_tune
+from orchestrator.launch import Launch, Progress
 from orchestrator.plan import Plan
 from trainables.stage_run import StageJob
 from trainables.store import Store

@@ -1,11 +1,8 @@
-"""Runs a plan: through Tune, or inline without Ray, with identical weights."""
+"""What a running plan's driver keeps: which stage is next, what each has reported, how it ended."""
 
-import errno
-import logging
 import math
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,16 +15,8 @@ from orchestrator.leases import Leases
 from orchestrator.plan import Plan
 from orchestrator.results import adopted
 from orchestrator.schedule import Schedule
-from trainables.errors import describe
-from trainables.memory import keep_freed_memory
 from trainables.stage_job import StageJob
-from trainables.stage_run import StageRun
 from trainables.store import Store
-
-#: How often a driver with nothing to do looks whether another one has ended a stage.
-LOOK_AGAIN_S = 1.0
-#: More than one only where Tune drops a stage whose node was lost, see `TransitionScheduler`.
-TRIALS_A_STAGE = 10
 
 
 @dataclass
@@ -200,103 +189,3 @@ class Launch:
         for key in keys:
             self.progress.statuses[key] = "blocked"
             self._log.write("blocked", key=key, name=self._plan.stages[key].name)
-
-
-def run_inline(launch: Launch) -> None:
-    """The same plan in this process, one stage after another."""
-    keep_freed_memory()
-    while not launch.stop.event.is_set():
-        key = launch.next_stage()
-        if key is None:
-            if launch.schedule.exhausted:
-                return
-            launch.stop.event.wait(LOOK_AGAIN_S)
-            continue
-        launch.started(key)
-        run = StageRun(launch.job(key))
-        run.restore_or_fail(launch.parent_folder(key))
-        while True:
-            result = run.advance()
-            launch.reported(key, result)
-            if result["status"] != "running":
-                break
-        try:
-            run.commit()
-        except OSError as error:
-            if error.errno == errno.ENOSPC:  # every other stage would meet it, too
-                raise
-            fault = {"status": "failed", "reason": describe(error)}
-            launch.reported(key, fault | {"started_at": result["started_at"]})
-        launch.ended(key, seconds=run.seconds)
-
-
-def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) -> None:
-    """The plan through Tune: a trial per stage with all its `cluster.bundles_of`, parents gated."""
-    environment = {
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_RESULT_BUFFER_LENGTH": "1000",
-        "TUNE_RESULT_BUFFER_MIN_TIME_S": "4",
-        "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # the Callback gives all of them back
-        "TUNE_MAX_PENDING_TRIALS_PG": str(slots),
-        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    }
-    os.environ.update(environment)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it misses loggers that we switched off
-    from ray import tune
-    from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
-
-    from orchestrator.searcher import (
-        EventCallback,
-        StageSearcher,
-        TransitionScheduler,
-        place_of,
-        saved_seconds,
-    )
-    from trainables.trainable import StageTrainable
-
-    trials = launch.folder.absolute() / "tune"
-
-    def config_of(key: str) -> dict[str, Any]:
-        folder = launch.parent_folder(key)
-        launch.started(key)
-        return {
-            "key": key,
-            "job": launch.job(key).model_dump_json(),
-            "parent_folder": None if folder is None else str(folder),
-        }
-
-    scheduler = TransitionScheduler()
-
-    def ended(key: str, trial_id: str) -> None:
-        if trial_id in scheduler.dropped:
-            launch.again(key)
-        else:
-            launch.ended(key, trial_id, saved_seconds(trials / trial_id))
-
-    searcher = StageSearcher(
-        launch.schedule, launch.next_stage, config_of, ended, launch.stop.event
-    )
-    group = tune.PlacementGroupFactory([*resources], strategy="SPREAD")
-    tuner = Tuner(
-        tune.with_resources(StageTrainable, group),
-        tune_config=TuneConfig(
-            search_alg=searcher,
-            scheduler=scheduler,
-            num_samples=TRIALS_A_STAGE * max(len(launch.missing), 1),
-            max_concurrent_trials=slots,
-            reuse_actors=True,
-            trial_name_creator=lambda trial: trial.trial_id,
-            trial_dirname_creator=lambda trial: trial.trial_id,
-        ),
-        run_config=RunConfig(
-            name=trials.name,
-            **place_of(trials.parent),
-            verbose=0,
-            callbacks=[EventCallback(launch.reported)],
-            failure_config=FailureConfig(max_failures=3),
-            checkpoint_config=CheckpointConfig(checkpoint_frequency=0),
-        ),
-    )
-    tuner.fit()

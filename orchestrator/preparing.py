@@ -14,7 +14,7 @@ from trainables.index import Index
 from trainables.listing import write_listing
 from trainables.prepare import PrepareReport, prepare
 from trainables.spec import DataSpec, ViewSpec
-from trainables.views import is_prepared, view_spec
+from trainables.views import is_prepared, low_source, view_spec
 
 Report = Callable[[int, int], None]
 
@@ -33,7 +33,7 @@ def missing_views(
     resident = [view for view in views if view.data_key not in experiment.streamed]
     wanted = [view for view in resident if not is_prepared(data_root, view)]
     enlarged = [view for view in wanted if view.form == "sr"]
-    sources = [view.model_copy(update={"form": "low", "superres": None}) for view in enlarged]
+    sources = [low_source(view) for view in enlarged]
     if enlarged and experiment.recipe.superres.images is None:
         data, key = experiment.recipe.data, experiment.facts.data_key
         sources.append(view_spec(data, key, "high", "train"))

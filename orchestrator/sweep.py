@@ -17,6 +17,7 @@ from orchestrator.cluster import Machine, bundles_of, ray_session
 from orchestrator.control import GRACE_S, Stop, only_one
 from orchestrator.display import Display, program
 from orchestrator.events import EventLog
+from orchestrator.executors import run_inline, run_tune
 from orchestrator.experiment import Experiment
 from orchestrator.inventory import (
     Inventory,
@@ -25,7 +26,7 @@ from orchestrator.inventory import (
     damaged_records,
     take_inventory,
 )
-from orchestrator.launch import Launch, Progress, run_inline, run_tune
+from orchestrator.launch import Launch, Progress
 from orchestrator.leases import Leases
 from orchestrator.own_ray import end_at_once
 from orchestrator.plan import Plan

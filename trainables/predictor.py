@@ -27,6 +27,7 @@ from trainables.stage_files import WEIGHTS
 from trainables.superres.forest import Forest
 from trainables.superres.super_resolve import super_resolve
 from trainables.train import forward
+from trainables.views import low_source
 
 WHOLE_PHOTO_4 = np.full(4, np.nan)
 
@@ -126,8 +127,7 @@ def see_photo(
     except DataError as fault:
         raise DataError(f"{path}: {fault}") from fault
     object_HW3 = crop(photo_HW3, inside_4, view.box_margin_px)
-    low = {"form": "low", "superres": None}  # what an `sr` view is made from
-    stored = view.model_copy(update=low) if view.form == "sr" else view
+    stored = low_source(view) if view.form == "sr" else view
     native_HW3 = FORMS[stored.form](object_HW3, stored)
     canvas_3HW = _on_canvas(native_HW3, view, forest)
     size_px = (object_HW3.shape[1], object_HW3.shape[0])

@@ -23,15 +23,10 @@ from trainables.superres.forest import Forest
 from trainables.superres.forest_files import load_forest
 from trainables.superres.super_resolve import super_resolve
 from trainables.view_drafts import ViewDraft
-from trainables.views import is_prepared, open_view
+from trainables.views import is_prepared, low_source, open_view
 
 #: Photos that are enlarged together.
 BLOCK_PHOTOS = 64
-
-
-def low_source(view: ViewSpec) -> ViewSpec:
-    """The low view that an `sr` view is made from."""
-    return view.model_copy(update={"form": "low", "superres": None})
 
 
 def prepare_superres(

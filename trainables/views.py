@@ -182,6 +182,11 @@ def _name(spec: ViewSpec, digits: int) -> str:
     return f"{spec.split}-{spec.form}{side_px}-{key_of(spec)[:digits]}"
 
 
+def low_source(view: ViewSpec) -> ViewSpec:
+    """The low view that an `sr` view is made from."""
+    return view.model_copy(update={"form": "low", "superres": None})
+
+
 def view_folder(data_root: Path, spec: ViewSpec) -> Path:
     """Where a view lies or would lie; a longer name where another view has the short one."""
     folder = data_root / view_name(spec)

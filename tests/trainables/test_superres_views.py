@@ -15,8 +15,8 @@ from trainables.spec import DataSpec, SuperresSpec, SyntheticSpec
 from trainables.superres.forest_files import save_forest
 from trainables.superres.forest_spec import forest_spec
 from trainables.superres.nbsrf import train_forest
-from trainables.superres_views import low_source, prepare_superres
-from trainables.views import is_prepared, open_view, view_name, view_spec
+from trainables.superres_views import prepare_superres
+from trainables.views import is_prepared, low_source, open_view, view_name, view_spec
 
 DATA = DataSpec(
     canvas_px=48,

@@ -76,12 +76,13 @@ def test_k07_told_to_end_a_stage_stops_at_its_next_batch_and_goes_on_from_its_la
 def test_k07_told_to_end_while_a_stage_is_evaluated_it_is_finished_and_the_next_goes_elsewhere(
     tmp_path, stage, trial_of, monkeypatch
 ):
+    _, golden = finish(run_of(tmp_path, stage, "golden"))
     tell_at(monkeypatch, "evaluate", 1)
     trial = trial_of()
     results = [trial.step() for _ in range(4)]
     assert results[-1]["status"] == "done"
     trial.save_checkpoint(str(tmp_path))
-    assert Store(tmp_path / "store").find(stage.key) is not None
+    assert sha(Store(tmp_path / "store").find(stage.key).folder) == sha(golden)
     job = run_of(tmp_path, stage, "other").job
     trial.reset_config({"job": job.model_dump_json()})
     with pytest.raises(TakenBackError):
