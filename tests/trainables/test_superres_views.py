@@ -112,6 +112,7 @@ def test_without_its_low_view_it_says_what_is_missing(forest, tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_session")
+@pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*")
 def test_ray_data_makes_the_same_view(forest, data_root, tmp_path, monkeypatch):
     torch.set_num_threads(1)
     prepare_superres(INDEX, VIEW, forest, data_root, quiet)
