@@ -62,21 +62,33 @@ def make_block(batch: Block, task: BlockTask) -> Block:
     n = len(batch["row"])
     sides_px = [stored_px(view) for view in task.views]
     images = [np.zeros((n, side_px, side_px, 3), np.uint8) for side_px in sides_px]
-    images = [np.load(file, mmap_mode="r+", allow_pickle=False) for file in task.maps] or images
-    places_N = batch["place"] if task.maps else np.arange(n)
-    clipped_N, reasons = _fill(batch, task, images, places_N)
+    clipped_N, reasons = _fill(batch, task, images)
+    for file, images_NHWC in zip(task.maps, images, strict=False):
+        _put(file, batch["place"], images_NHWC)
     sent = () if task.maps else images
     pixels = {pixels_column(number): images_NHWC for number, images_NHWC in enumerate(sent)}
     return {"row": batch["row"], "clipped": clipped_N, "reason": np.array(reasons), **pixels}
 
 
+def _put(file: Path, places_N: NDArray[np.int64], images_NHWC: NDArray[np.uint8]) -> None:
+    """Write photos into their places, neighbours at once: through a map each page is a fault."""
+    first_byte = np.load(file, mmap_mode="r", allow_pickle=False).offset
+    starts = np.flatnonzero(np.diff(places_N, prepend=-2) != 1)
+    runs = np.split(images_NHWC, starts[1:])
+    with file.open("r+b") as stored:
+        for run_NHWC, place in zip(runs, places_N[starts], strict=True):
+            stored.seek(first_byte + int(place) * images_NHWC[0].nbytes)
+            stored.write(run_NHWC.data)
+
+
 def _fill(
-    batch: Block, task: BlockTask, images: list[NDArray[np.uint8]], places_N: NDArray[np.int64]
+    batch: Block, task: BlockTask, images: list[NDArray[np.uint8]]
 ) -> tuple[NDArray[np.bool_], list[str]]:
-    """Put every form of each photo into its place; which boxes were clipped, and why not."""
+    """Make every form of each photo; which boxes were clipped, and why not."""
     photos = _draw(batch, task)
-    clipped_N, reasons = np.zeros(len(places_N), np.bool_), [""] * len(places_N)
-    for i, place in enumerate(places_N):
+    n = len(batch["row"])
+    clipped_N, reasons = np.zeros(n, np.bool_), [""] * n
+    for i in range(n):
         fault_point("photo")
         try:
             photo_HWC = read_photo(task.root / batch["path"][i]) if photos is None else photos[i]
@@ -87,7 +99,7 @@ def _fill(
             continue
         for view, images_NHWC in zip(task.views, images, strict=True):
             object_HWC = crop(photo_HWC, box_4, view.box_margin_px)
-            images_NHWC[place] = FORMS[view.form](object_HWC, view)
+            images_NHWC[i] = FORMS[view.form](object_HWC, view)
     return clipped_N, reasons
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.datasets import find_dataset
+from trainables.disk import fsync
 from trainables.errors import DataError
 from trainables.fingerprint import key_of
 from trainables.index import Index
@@ -28,8 +29,12 @@ from trainables.views import check_resolution, is_prepared, stored_px, view_fold
 
 #: Below this a cold Ray Data (20 s) costs more than it saves.
 IN_PROCESS_PHOTOS = 2000
-#: Photos of one block: what a worker holds at once, and how often progress is told.
-BLOCK_PHOTOS = 128
+#: Photos of one block: what a worker holds at once, and how often progress is told. Between two
+#: blocks a worker waits up to 0.1 s for Ray Data to look, so that small ones cost time.
+BLOCK_PHOTOS = 256
+#: After so many blocks of Ray Data the views are forced to the disk, while its workers go on; at
+#: the end the disk would be waited for.
+SYNC_BLOCKS = 4
 #: Bad photos listed in the message itself; more go to a file beside the views.
 LISTED_FAULTS = 20
 FAULT_FILE = "bad-photos.txt"
@@ -240,4 +245,8 @@ def _blocks_here(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> It
 def _blocks_by_ray(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> Iterator[Block]:
     batch = _batch(index, rows_N)
     items = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-    return blocks_by_ray(items, make_block_on_worker, BLOCK_PHOTOS, task=task)
+    made = blocks_by_ray(items, make_block_on_worker, BLOCK_PHOTOS, task=task)
+    for number, block in enumerate(made, 1):
+        for file in task.maps if number % SYNC_BLOCKS == 0 else ():
+            fsync(file)
+        yield block

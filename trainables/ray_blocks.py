@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from trainables.listing import EDGES
+from trainables.memory import keep_freed_memory
 from trainables.photo_blocks import Block, BlockTask, make_block
 from trainables.streamed import BLOCK_BYTES
 
@@ -51,6 +52,7 @@ def blocks_by_ray(
 def make_block_on_worker(batch: Block, task: BlockTask) -> Block:
     """`make_block` in a process that has one CPU; into the task's maps where it has them."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     return make_block(batch, task if node() == task.node else replace(task, maps=()))
 
 
