@@ -121,10 +121,20 @@ def events(root: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def wait_for_epochs(root: Path, driver: subprocess.Popen[bytes]) -> None:
-    """Until a stage has told of an epoch that is saved; a driver that ends before has failed."""
+def counted(head: Host) -> list[tuple[float, int]]:
+    """When the driver looked, and how many nodes there were."""
+    file = head.home / "nodes.jsonl"
+    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+    return [tuple(json.loads(line)) for line in lines if line.endswith("\n")]
+
+
+def wait_for_nodes_and_epochs(head: Host, root: Path, driver: subprocess.Popen[bytes]) -> None:
+    """Until all nodes are there and an epoch is saved; a driver that ends before has failed."""
     tick = threading.Event()
-    while not any(e["event"] == "epoch" for e in events(root)):
+    while not (
+        any(count == 1 + MOST for _, count in counted(head))
+        and any(e["event"] == "epoch" for e in events(root))
+    ):
         assert driver.poll() is None
         tick.wait(0.5)
 
@@ -140,13 +150,13 @@ def test_nodes_come_from_none_one_is_taken_back_and_replaced_and_all_go_in_the_e
     """SIGTERM to a node's raylet is what a machine that shuts down sends."""
     root = head.place / "runs"
     driver = head.start(f"{f2c(root)} --train.epochs {EPOCHS}", head.place / "log", SETTINGS)
-    wait_for_epochs(root, driver)
+    wait_for_nodes_and_epochs(head, root, driver)
     taken = workers_of(head)[0]
     assert head.run(f"kill -TERM {taken}").returncode == 0
     assert driver.wait(timeout=400) == 0, (head.place / "log").read_text()[-4000:]
     rows = pd.read_parquet(root / "small" / "results.parquet")
     assert set(rows["status"]) == {"done"}
-    noted = [json.loads(line) for line in (head.home / "nodes.jsonl").read_text().splitlines()]
+    noted = counted(head)
     counts = [count for _, count in noted]
     assert counts[0] == 1, "the head alone"
     assert max(counts) == 1 + MOST
