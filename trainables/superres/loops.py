@@ -1,8 +1,8 @@
 """Leaves and details on a CPU, in compiled loops over patches (3.1, 3.3).
 
 Few patches share a leaf: products of matrices would spend more on sorting and calls than on
-arithmetic. Numba keeps nothing on disk, since it notes code as kept before it writes it: a kill in
-between would leave the code of an earlier version in use. Compiling takes about a second a process.
+arithmetic. Each process compiles anew, in about two seconds: Numba's cache notes code as kept before
+it writes it, so that a kill in between could leave the code of an earlier version in use.
 
 Shape legend: B images, H rows, W columns, N patches, P pixels of a patch, K axes, T trees, M nodes,
 L leaves of all trees, A averaged trees, E entries: patches times averaged trees.
@@ -19,8 +19,9 @@ from trainables.superres.threads import side_by_side
 
 #: Patches that descend together: they and a tree's directions stay in cache.
 _CHUNK_PATCHES = 2048
+_NONE, _ALL = np.float32(0), np.float32(1)
 #: How much of the score so far, and of the direction not taken, counts at a node.
-_WEIGHTS = {"leaf": (0, 0), "path": (1, 0), "log_odds": (1, 1)}
+_WEIGHTS = {"leaf": (_NONE, _NONE), "path": (_ALL, _NONE), "log_odds": (_ALL, _ALL)}
 
 # sums over axes in the processor's order of lanes, the same one in every run
 _compiled = njit(nogil=True, fastmath={"contract", "reassoc", "nsz"})
@@ -38,10 +39,13 @@ def best_leaves(patches_NK: Tensor, forest: Forest) -> Tensor:
     """
     spec = forest.spec
     directions_TM2K = forest.directions_TM2K.contiguous().numpy()
-    given = directions_TM2K, *np.float32(_WEIGHTS[spec.score]), min(spec.n_best, spec.n_trees)
-    chunks = patches_NK.split(_CHUNK_PATCHES)
-    chosen = side_by_side(lambda chunk: _best_leaves(chunk.numpy(), *given), chunks, forest.device)
-    return torch.from_numpy(np.concatenate(list(chosen)))
+    weights, n_best = _WEIGHTS[spec.score], min(spec.n_best, spec.n_trees)
+
+    def chosen(part_NK: Tensor) -> NDArray[np.int64]:
+        return _best_leaves(part_NK.numpy(), directions_TM2K, weights, spec.depth, n_best)
+
+    parts = side_by_side(chosen, patches_NK.split(_CHUNK_PATCHES), forest.device)
+    return torch.from_numpy(np.concatenate(list(parts)))
 
 
 def lay_details(
@@ -58,38 +62,30 @@ def lay_details(
     Returns:
         (B, H, W) float32, the same bits whatever the threads.
     """
-    spec = forest.spec
     summed_BHW = np.zeros(size, np.float32)
-    maps_LKP = forest.maps_TLKP.flatten(0, 1).contiguous().numpy()
+    maps_LKP = forest.maps_TLKP.flatten(0, 1).contiguous()
     leaves_E = leaves_NA.flatten()
     order_E = leaves_E.argsort(stable=True)  # each map is read from memory once
-    _lay(order_E.numpy(), leaves_E.numpy(), patches_NK.numpy(), maps_LKP, summed_BHW, spec.patch_px, spec.step_px)
+    entries = order_E.numpy(), leaves_E.numpy(), patches_NK.numpy()
+    _lay(*entries, maps_LKP.numpy(), summed_BHW, forest.spec.patch_px, forest.spec.step_px)
     return torch.from_numpy(summed_BHW)
 
 
 @_compiled
-def _best_leaves(
-    patches_NK: NDArray[np.float32],
-    directions_TM2K: NDArray[np.float32],
-    above: np.float32,
-    other: np.float32,
-    n_best: int,
-) -> NDArray[np.int64]:
+def _best_leaves(patches_NK, directions_TM2K, weights, depth, n_best):
     n_trees, n_nodes = directions_TM2K.shape[:2]
     nodes_TN = np.zeros((n_trees, len(patches_NK)), np.uint32)
     scores_TN = np.zeros(nodes_TN.shape, np.float32)
     for tree in range(n_trees):
-        n_below = n_nodes
-        while n_below > 0:
-            tree_M2K, nodes_N, scores_N = directions_TM2K[tree], nodes_TN[tree], scores_TN[tree]
-            _descend(patches_NK, tree_M2K, nodes_N, scores_N, above, other)
-            n_below //= 2
+        for _ in range(depth):
+            _descend(patches_NK, directions_TM2K[tree], weights, nodes_TN[tree], scores_TN[tree])
     return _best(nodes_TN, scores_TN, n_nodes, n_best)
 
 
 @_compiled
-def _descend(patches_NK, directions_M2K, nodes_N, scores_N, above, other):  # noqa: PLR0913, PLR0917
+def _descend(patches_NK, directions_M2K, weights, nodes_N, scores_N):
     """Every patch one level down, to the direction it is more parallel to."""
+    above, other = weights
     for patch in range(len(patches_NK)):
         node = nodes_N[patch]
         left = right = np.float32(0)
