@@ -1,8 +1,8 @@
 """Leaves and details on a CPU, in compiled loops over patches (3.1, 3.3).
 
 Few patches share a leaf: products of matrices would spend more on sorting and calls than on
-arithmetic. Each process compiles anew, in about two seconds: Numba's cache notes code as kept before
-it writes it, so that a kill in between could leave the code of an earlier version in use.
+arithmetic. Each process compiles anew, in about two seconds: Numba notes code as cached before it
+writes it, so that a kill in between could leave the code of an earlier version in use.
 
 Shape legend: B images, H rows, W columns, N patches, P pixels of a patch, K axes, T trees, M nodes,
 L leaves of all trees, A averaged trees, E entries: patches times averaged trees.
