@@ -139,7 +139,7 @@ def test_runs_repeat_bit_for_bit_whatever_the_threads(forest_x2: Forest):
     torch.set_num_threads(2)
     second = super_resolve(images, again, 100, "x2x2")
     torch.set_num_threads(1)
-    assert torch.equal(again.maps_TLPK, forest_x2.maps_TLPK)
+    assert torch.equal(again.maps_TLKP, forest_x2.maps_TLKP)
     assert torch.equal(again.directions_TM2K, forest_x2.directions_TM2K)
     assert torch.equal(first, second)
 

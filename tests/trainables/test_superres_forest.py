@@ -98,8 +98,8 @@ def test_a_leaf_learns_from_the_patches_that_fit_it_best_and_a_poor_one_from_all
     lines = directions(2, 8, seed=2)
     maps = leaf_maps(patches, details, leaves, lines, pool_levels=0, cap=100, ridge=0.1)
     best = (patches[:290] @ lines[0]).abs().topk(100).indices
-    assert_near(maps[0].T, ridge_map(patches[best], details[best], 0.1))
-    assert_near(maps[1].T, ridge_map(patches, details, 0.1))
+    assert_near(maps[0], ridge_map(patches[best], details[best], 0.1))
+    assert_near(maps[1], ridge_map(patches, details, 0.1))
 
 
 def test_a_leaf_may_learn_from_its_neighbours():
@@ -108,7 +108,7 @@ def test_a_leaf_may_learn_from_its_neighbours():
     maps = leaf_maps(patches, details, leaves, lines, pool_levels=1, cap=100, ridge=0.1)
     pool = leaves < 2
     best = (patches[pool] @ lines[1]).abs().topk(100).indices
-    assert_near(maps[1].T, ridge_map(patches[pool][best], details[pool][best], 0.1))
+    assert_near(maps[1], ridge_map(patches[pool][best], details[pool][best], 0.1))
 
 
 def test_rows_meet_the_table_of_their_group():
@@ -136,7 +136,7 @@ def test_axes_are_orthonormal_and_blind_to_brightness():
 def forest() -> Forest:
     spec = forest_spec(2, n_trees=2, depth=3)
     tree, maps = directions(2 * 7 * 2, 8), directions(2 * 8 * 36, 8)
-    return Forest(spec, "0" * 64, directions(36, 8), tree.view(2, 7, 2, 8), maps.view(2, 8, 36, 8))
+    return Forest(spec, "0" * 64, directions(36, 8), tree.view(2, 7, 2, 8), maps.view(2, 8, 8, 36))
 
 
 def test_a_forest_comes_back_from_its_files_bit_for_bit(forest: Forest, tmp_path: Path):
@@ -146,7 +146,7 @@ def test_a_forest_comes_back_from_its_files_bit_for_bit(forest: Forest, tmp_path
     for ours, theirs in (
         (forest.axes_PK, read.axes_PK),
         (forest.directions_TM2K, read.directions_TM2K),
-        (forest.maps_TLPK, read.maps_TLPK),
+        (forest.maps_TLKP, read.maps_TLKP),
     ):
         assert torch.equal(ours, theirs)
 

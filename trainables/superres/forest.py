@@ -19,14 +19,14 @@ class Forest:
         images_key: hash of the training images' pixels.
         axes_PK: principal axes of coarse patches.
         directions_TM2K: both directions of every node.
-        maps_TLPK: from a unit patch on the axes to the detail it lacks.
+        maps_TLKP: from a unit patch on the axes to the detail it lacks.
     """
 
     spec: ForestSpec
     images_key: str
     axes_PK: Tensor
     directions_TM2K: Tensor
-    maps_TLPK: Tensor
+    maps_TLKP: Tensor
 
     def to(self, device: torch.device | str) -> "Forest":
         """The same forest on another device."""
@@ -34,7 +34,7 @@ class Forest:
             self,
             axes_PK=self.axes_PK.to(device),
             directions_TM2K=self.directions_TM2K.to(device),
-            maps_TLPK=self.maps_TLPK.to(device),
+            maps_TLKP=self.maps_TLKP.to(device),
         )
 
     @property

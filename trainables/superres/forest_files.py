@@ -39,7 +39,7 @@ def _tables(forest: Forest) -> dict[str, Tensor]:
     return {
         "axes": forest.axes_PK,
         "directions": forest.directions_TM2K,
-        "maps": forest.maps_TLPK,
+        "maps": forest.maps_TLKP.transpose(2, 3),
     }
 
 
@@ -60,7 +60,8 @@ def load_forest(folder: Path) -> Forest:
     tables = _read_tables(folder / TABLES, digest)
     if {name: (t.dtype, tuple(t.shape)) for name, t in tables.items()} != _kinds(spec, tables):
         raise _foreign(folder / TABLES)
-    return Forest(spec, images_key, tables["axes"], tables["directions"], tables["maps"])
+    maps_TLKP = tables["maps"].transpose(2, 3).contiguous()
+    return Forest(spec, images_key, tables["axes"], tables["directions"], maps_TLKP)
 
 
 def _read_record(file: Path) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def train_forest(
 
 
 def _tree(samples: Samples, spec: ForestSpec, number: int) -> tuple[Tensor, Tensor]:
-    """Directions (M, 2, K) grown on a subset of its own, and maps (L, P, K)."""
+    """Directions (M, 2, K) grown on a subset of its own, and maps (L, K, P)."""
     rng = Generator().manual_seed(seed_of("superres tree", spec.seed, number))
     patches_NK = samples.patches_NK
     subset = torch.randperm(len(patches_NK), generator=rng)[: spec.tree_patches]

@@ -1,11 +1,11 @@
 """Patches out of planes and back, by their places on a grid.
 
-Shape legend: B images, H rows, W columns, N patches, P pixels of a patch.
+Shape legend: B images, H rows, W columns, N patches, P pixels of a patch, K axes.
 """
 
 import torch
 from torch import Tensor
-from torch.nn.functional import fold, pad, unfold
+from torch.nn.functional import conv2d, fold, pad, unfold
 
 
 def fill_grid(planes_BHW: Tensor, patch_px: int, step_px: int) -> Tensor:
@@ -22,7 +22,14 @@ def cut(planes_BHW: Tensor, patch_px: int, step_px: int) -> Tensor:
     return columns_BPN.transpose(1, 2).reshape(-1, patch_px * patch_px)
 
 
-def lay(patches_NP: Tensor, size: tuple[int, int, int], patch_px: int, step_px: int) -> Tensor:
+def project(planes_BHW: Tensor, axes_PK: Tensor, patch_px: int, step_px: int) -> Tensor:
+    """All patches of the grid on axes: `cut(planes) @ axes` without cutting: (N, K)."""
+    kernels_K1HW = axes_PK.T.reshape(-1, 1, patch_px, patch_px)
+    along_BKHW = conv2d(planes_BHW[:, None], kernels_K1HW, stride=step_px)
+    return along_BKHW.permute(0, 2, 3, 1).contiguous().view(-1, len(kernels_K1HW))
+
+
+def lay(patches_NP: Tensor, size: tuple[int, ...], patch_px: int, step_px: int) -> Tensor:
     """Patches back on their places, summed where they overlap: the transpose of `cut`.
 
     Args:

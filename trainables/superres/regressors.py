@@ -41,7 +41,7 @@ def leaf_maps(
         ridge: added to the diagonal.
 
     Returns:
-        (L, P, K) float32.
+        (L, K, P) float32.
     """
     order_N = leaves_N.argsort(stable=True)
     sorted_NK = patches_NK[order_N]
@@ -59,7 +59,7 @@ def leaf_maps(
             continue
         near = (pool_NK @ line_K).abs().topk(min(cap, len(pool_NK))).indices
         grams[leaf], cross[leaf] = _moments(pool_NK[near], details_NP[order_N[ends[first] + near]])
-    return _solve(grams, cross, ridge).transpose(1, 2).contiguous()
+    return _solve(grams, cross, ridge).contiguous()
 
 
 def _moments(patches_NK: Tensor, details_NP: Tensor) -> tuple[Tensor, Tensor]:
