@@ -22,19 +22,27 @@ from trainables.errors import DataError
 from trainables.fingerprint import key_of
 from trainables.index import Index
 from trainables.photo_blocks import FORMS, Block, BlockTask, make_block, pixels_column
-from trainables.ray_blocks import blocks_by_ray, make_block_on_worker, node, ray_is_up
+from trainables.ray_blocks import (
+    blocks_by_ray,
+    make_block_on_worker,
+    n_cpus_of_cluster,
+    node,
+    ray_is_up,
+)
 from trainables.spec import DataSpec, Split, ViewSpec
 from trainables.view_drafts import ViewDraft
 from trainables.views import check_resolution, is_prepared, stored_px, view_folder
 
 #: Below this a cold Ray Data (20 s) costs more than it saves.
 IN_PROCESS_PHOTOS = 2000
-#: Photos of one block: what a worker holds at once, and how often progress is told. Between two
-#: blocks a worker waits up to 0.1 s for Ray Data to look, so that small ones cost time.
-BLOCK_PHOTOS = 256
+#: Photos of one block at most: what a worker holds at once, and how often progress is told. Between
+#: two blocks a worker waits up to 0.1 s for Ray Data to look, so that small ones cost time.
+BLOCK_PHOTOS = 512
+#: Each CPU of a cluster gets so many blocks, so that none waits long for the last of another.
+BLOCKS_A_CPU = 4
 #: After so many blocks of Ray Data the views are forced to the disk, while its workers go on; at
 #: the end the disk would be waited for.
-SYNC_BLOCKS = 4
+SYNC_BLOCKS = 2
 #: Bad photos listed in the message itself; more go to a file beside the views.
 LISTED_FAULTS = 20
 FAULT_FILE = "bad-photos.txt"
@@ -245,7 +253,8 @@ def _blocks_here(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> It
 def _blocks_by_ray(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> Iterator[Block]:
     batch = _batch(index, rows_N)
     items = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-    made = blocks_by_ray(items, make_block_on_worker, BLOCK_PHOTOS, task=task)
+    size = min(BLOCK_PHOTOS, -(-len(items) // (BLOCKS_A_CPU * n_cpus_of_cluster())))
+    made = blocks_by_ray(items, make_block_on_worker, size, task=task)
     for number, block in enumerate(made, 1):
         for file in task.maps if number % SYNC_BLOCKS == 0 else ():
             fsync(file)

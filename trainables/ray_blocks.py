@@ -30,6 +30,13 @@ def ray_is_up() -> bool:
     return is_initialized is not None and is_initialized()  # None while a thread imports it
 
 
+def n_cpus_of_cluster() -> int:
+    """Of all nodes that are there now."""
+    import ray
+
+    return int(ray.cluster_resources().get("CPU", 1))
+
+
 def blocks_by_ray(
     items: Sequence[dict[str, Any]], work: Any, block_size: int, **arguments: Any
 ) -> Iterator[Block]:
