@@ -100,7 +100,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         photo = image.convert("RGBA")
         background = Image.new("RGBA", photo.size, BACKGROUND_RGB)
         return Image.alpha_composite(background, photo).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # it would copy
 
 
 def _reason(fault: Exception, path: Path) -> str:

@@ -251,10 +251,8 @@ def _blocks_here(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> It
 
 
 def _blocks_by_ray(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> Iterator[Block]:
-    batch = _batch(index, rows_N)
-    items = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-    size = min(BLOCK_PHOTOS, -(-len(items) // (BLOCKS_A_CPU * n_cpus_of_cluster())))
-    made = blocks_by_ray(items, make_block_on_worker, size, task=task)
+    size = min(BLOCK_PHOTOS, -(-len(rows_N) // (BLOCKS_A_CPU * n_cpus_of_cluster())))
+    made = blocks_by_ray(_batch(index, rows_N), make_block_on_worker, size, task=task)
     for number, block in enumerate(made, 1):
         for file in task.maps if number % SYNC_BLOCKS == 0 else ():
             fsync(file)

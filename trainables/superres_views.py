@@ -68,8 +68,7 @@ def _blocks_here(n_photos: int, task: dict[str, str]) -> Iterator[Block]:
 
 
 def _blocks_by_ray(n_photos: int, task: dict[str, str]) -> Iterator[Block]:
-    items = [{"place": place} for place in range(n_photos)]
-    return blocks_by_ray(items, _on_worker, BLOCK_PHOTOS, task=task)
+    return blocks_by_ray({"place": np.arange(n_photos)}, _on_worker, BLOCK_PHOTOS, task=task)
 
 
 def _on_worker(batch: Block, task: dict[str, str]) -> Block:
