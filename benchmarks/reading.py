@@ -3,10 +3,12 @@
 `python benchmarks/reading.py [--photos 2000] [--rounds 5]`
 
 All give every photo of the high view once (the same bytes, asserted but for `decoding`, which reads
-the files anew and makes both forms, as a program without prepared views does). webdataset reads
-shards of raw pixels; its number of workers and the DataLoader's is the faster of none and one a
-core. Beside them, what limits: a DataLoader whose data set gives whole batches (`__getitems__`),
-and the same bytes copied by one thread a core, nothing else. A row tells the size of the low view.
+the files anew and makes both forms, as a program without prepared views does). Ours reads in a
+process that keeps its freed memory, as a stage's process does. webdataset reads shards of raw
+pixels; its number of workers and the DataLoader's is the faster of none and one a core. Beside
+them, what limits: the DataLoader in a process that keeps its memory, too; one whose data set gives
+whole batches (`__getitems__`); and the same bytes copied by one thread a core, nothing else. A row
+tells the size of the low view.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from photo_files import data_of, prepared, stage_of, write_photos
 from preparation import BothForms, files_of
 from rounds import (
     alternate,
+    apart,
     arguments,
     n_cpus,
     ratios,
@@ -37,12 +40,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from trainables.batches import epoch_batches, open_source
-from trainables.spec import AugmentSpec, DataSpec
-from trainables.views import View
+from trainables.memory import keep_freed_memory
+from trainables.spec import AugmentSpec, DataSpec, ViewSpec
+from trainables.views import View, open_view
 
 SHARD_PHOTOS = 500
 WHOLE_BATCHES, COPY = "dataloader with __getitems__", "bytes copied alone"
+KEPT = "dataloader, freed memory kept"
 Epoch = Callable[[], Iterator[Tensor]]
+#: Photos of an epoch and the sum of their bytes, which no order changes.
+Bytes = tuple[int, int]
 
 
 class Pixels(Dataset):
@@ -145,48 +152,77 @@ def fastest(made: Callable[[int], Epoch]) -> tuple[Epoch, int]:
     return epochs[workers], workers
 
 
-def bytes_of(epoch: Epoch) -> tuple[int, int]:
-    """Photos of an epoch and the sum of their bytes, which no order changes."""
+def bytes_of(epoch: Epoch) -> Bytes:
     n = total = 0
     for batch in epoch():
         n, total = n + len(batch), total + int(batch.sum(dtype=torch.int64))
     return n, total
 
 
+def keeping(
+    make: Callable[..., Epoch], root: Path, spec: ViewSpec, *given: Any
+) -> Callable[[], tuple[float, Bytes]]:
+    """An epoch in a process that keeps its freed memory: its seconds, and what came."""
+    keep_freed_memory()
+    torch.set_num_threads(n_cpus())
+    epoch = make(open_view(root, spec), *given)
+    came = bytes_of(epoch)
+    return lambda: (seconds_of(lambda: read(epoch)), came)
+
+
+def pixels_epoch(view: View, batch_size: int, workers: int) -> Epoch:
+    return loader_epoch(Pixels(view), batch_size, workers)
+
+
 def epochs_of(
     view: View, data: DataSpec, place: Path, batch: int
 ) -> tuple[dict[str, Epoch], dict[str, int]]:
+    """The peers, and the numbers of workers that they are fastest with."""
     shards, side_px = write_shards(view, place / "shards"), view.spec.canvas_px
     web, web_workers = fastest(lambda w: webdataset_epoch(shards, side_px, batch, w))
-    loader, loader_workers = fastest(lambda w: loader_epoch(Pixels(view), batch, w))
-    epochs = {"ours": our_epoch(view, batch), "webdataset": web, "dataloader": loader}
+    loader, loader_workers = fastest(lambda w: pixels_epoch(view, batch, w))
+    epochs = {"webdataset": web, "dataloader": loader}
     epochs["decoding"] = decoding_epoch(data, batch)
     epochs[WHOLE_BATCHES] = loader_epoch(Batches(view), batch, 0, lambda batch: batch)
     epochs[COPY] = copying_epoch(view, batch)
     return epochs, {"webdataset": web_workers, "dataloader": loader_workers}
 
 
-def check(epochs: dict[str, Epoch]) -> None:
-    ours = bytes_of(epochs["ours"])
-    for name, epoch in epochs.items():
-        n, total = bytes_of(epoch)
+def check(came: dict[str, Bytes]) -> None:
+    ours = came["ours"]
+    for name, (n, total) in came.items():
         exact = total == ours[1] or (name == "decoding" and abs(total / ours[1] - 1) < 1e-3)
         require(n == ours[0] and exact, f"bytes of {name}: {n}, {total}; ours {ours}")
 
 
+def alternated(
+    epochs: dict[str, Epoch], root: Path, view: View, batch: int, workers: int, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of every side, once all are seen to read the same bytes."""
+    where = (root, view.spec, batch)
+    with (
+        apart(keeping, our_epoch, *where) as ours,
+        apart(keeping, pixels_epoch, *where, workers) as loader,
+    ):
+        kept = {"ours": ours, KEPT: loader}
+        came = {name: call()[1] for name, call in kept.items()}
+        check(came | {name: bytes_of(epoch) for name, epoch in epochs.items()})
+        ways = {name: timed(lambda epoch=epoch: read(epoch)) for name, epoch in epochs.items()}
+        ways |= {name: lambda call=call: call()[0] for name, call in kept.items()}
+        return alternate(ways, rounds, warm=True)
+
+
 def measure(chosen: argparse.Namespace, place: Path) -> None:
-    folder = place / "photos"
+    folder, root = place / "photos", place / "data"
     photos = write_photos(folder, chosen.photos)
     data = data_of(folder, chosen.canvas_px, chosen.low_px)
-    _, (high, low) = prepared(data, place / "data", ("high", "low"))
+    _, (high, low) = prepared(data, root, ("high", "low"))
     epochs, workers = epochs_of(high, data, place, chosen.batch)
-    check(epochs)
-    ways = {name: timed(lambda epoch=epoch: read(epoch)) for name, epoch in epochs.items()}
-    found = alternate(ways, chosen.rounds, warm=True)
+    found = alternated(epochs, root, high, chosen.batch, workers["dataloader"], chosen.rounds)
     details = {"photos": photos, "workers": workers, "sides": sides(found, len(high))}
     rows = [
         row(f"reading/{name}", ratios(found[name], found["ours"]), **details)
-        for name in epochs
+        for name in found
         if name != "ours"
     ]
     share = low.images_NHWC.nbytes / high.images_NHWC.nbytes

@@ -12,8 +12,11 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +63,32 @@ def alternate(
 def timed(call: Callable[[], object]) -> Callable[[], float]:
     """A way that is timed from outside."""
     return lambda: seconds_of(call)
+
+
+@contextmanager
+def apart(make: Callable[..., Callable[[], Any]], *given: Any) -> Iterator[Callable[[], Any]]:
+    """What `make` makes, in a process of its own: each call there, its answer here."""
+    context = get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(make, given, there))
+    process.start()
+    there.close()
+
+    def call() -> Any:
+        here.send("call")
+        return here.recv()
+
+    try:
+        yield call
+    finally:
+        here.send(None)
+        process.join()
+
+
+def _serve(make: Callable[..., Callable[[], Any]], given: Any, connection: Connection) -> None:
+    call = make(*given)
+    while connection.recv():
+        connection.send(call())
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:

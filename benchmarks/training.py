@@ -10,10 +10,7 @@ take as many images in as many updates, and the recipe's pixels are ours; both a
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from floors import measure_device, operations
 from photo_files import data_of, prepared, stage_of, write_photos
 from rounds import (
     alternate,
+    apart,
     arguments,
     n_cpus,
     ratios,
@@ -104,36 +102,14 @@ def recipe_epoch(
     return run
 
 
-def serve_recipe(spec: StageSpec, folder: Path, workers: int, connection: Connection) -> None:
-    """An epoch of the recipe whenever asked: its seconds and counts."""
+def recipe_counted(
+    spec: StageSpec, folder: Path, workers: int
+) -> Callable[[], tuple[float, tuple[int, int]]]:
+    """An epoch of the recipe: its seconds, and how many images and updates it took."""
     torch.set_num_threads(n_cpus())
     counts: dict[str, tuple[int, int]] = {}
     run = recipe_epoch(spec, folder, workers, counts)
-    while connection.recv():
-        connection.send((seconds_of(run), counts["recipe"]))
-
-
-@contextmanager
-def recipe_apart(
-    spec: StageSpec, folder: Path, workers: int, counts: dict[str, tuple[int, int]]
-) -> Iterator[Callable[[], float]]:
-    """The recipe's epochs in another process."""
-    context = get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=serve_recipe, args=(spec, folder, workers, there))
-    process.start()
-    there.close()
-
-    def run() -> float:
-        here.send("an epoch")
-        seconds, counts["recipe"] = here.recv()
-        return seconds
-
-    try:
-        yield run
-    finally:
-        here.send(None)
-        process.join()
+    return lambda: (seconds_of(run), counts["recipe"])
 
 
 def bare_epoch(spec: StageSpec, counts: dict[str, tuple[int, int]]) -> Callable[[], None]:
@@ -179,8 +155,13 @@ def measure(name: str, source: Source, folder: Path, chosen: argparse.Namespace)
         "ours": timed(our_epoch(spec, source, counts)),
         "bare": timed(bare_epoch(spec, counts)),
     }
-    with recipe_apart(spec, folder, n_cpus(), counts) as recipe:
-        found = alternate(ways | {"recipe": recipe}, chosen.rounds, warm=True)
+    with apart(recipe_counted, spec, folder, n_cpus()) as recipe:
+
+        def recipe_seconds() -> float:
+            seconds, counts["recipe"] = recipe()
+            return seconds
+
+        found = alternate(ways | {"recipe": recipe_seconds}, chosen.rounds, warm=True)
     require(len(set(counts.values())) == 1, f"images and updates {counts}")
     shown = sides(found, len(source.view))
     details = {"images and updates": counts["ours"], "precision": precision, "sides": shown}
