@@ -167,9 +167,12 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="e-") as folder:
         long, short = (recipe(Path(folder), train) for train in (TRAIN, SHORT))
-        rows = [r for name in chosen.executors for r in endings(long, name, chosen.rounds)]
+        rows: list[dict[str, Any]] = []
+        for name in chosen.executors:
+            rows += endings(long, name, chosen.rounds)
+            write("endings", rows, chosen.out)
         rows += away(short, chosen.rounds)
-    write("endings", rows, chosen.out)
+        write("endings", rows, chosen.out)
 
 
 if __name__ == "__main__":
