@@ -46,7 +46,7 @@ test-fuzz: setup
 
 # cluster.yaml on five hosts of this machine, and Ray's autoscaler on one; as root, with Debian's packages.
 test-cluster: setup
-	@command -v sshd rsync ip nsenter > /dev/null \
+	@(for tool in sshd rsync ip nsenter curl; do command -v $$tool > /dev/null || exit 1; done) \
 	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server \
 	       openssh-client rsync iproute2 util-linux curl; }
 	@$(BIN)/pytest -m cluster tests/cluster
