@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -138,3 +139,10 @@ def test_predictions_of_photos_that_are_not_at_hand_are_left_out(run, tmp_path):
     rows = {"cell": ["staged_hl/h0-l8/s0"], "test": ["low"], "row": np.array([0])}
     pd.DataFrame(rows).to_parquet(run / "predictions.parquet")
     assert "Test photos</h2>" not in write_report(run, tmp_path / "nowhere").read_text()
+
+
+def test_reports_kept_in_the_repository_show_no_photographs():
+    """They belong to their photographers; who has the data makes the page with them."""
+    kept = list((Path(__file__).parents[2] / "docs" / "results").glob("*/report.html"))
+    assert kept
+    assert [page.parent.name for page in kept if "data:image/jpeg" in page.read_text()] == []
