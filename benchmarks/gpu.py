@@ -131,55 +131,68 @@ def epochs_of(
 
 def at_once(name: str, chosen: argparse.Namespace) -> list[Row]:
     """Processes that each train a smallest stage: their rate together over that of one."""
-    alone = [together(name, 1, chosen) for _ in range(chosen.rounds)]
-    rows = []
-    for n in chosen.at_once:
-        found = [together(name, n, chosen) for _ in range(chosen.rounds)]
-        gains = [n * one / all_of_them for one, all_of_them in zip(alone, found, strict=True)]
-        rows.append(row(f"gpu/{name}/{n} smallest stages at once", gains, alone_s=median(alone)))
-    return rows
+    children = [small_child(name, chosen) for _ in range(max(chosen.at_once, default=0))]
+    for child in children:
+        wait_for("ready", child)
+    counts = [1, *chosen.at_once]
+    ways = {str(n): lambda n=n: together(children[:n]) for n in counts}
+    found = alternate(ways, chosen.rounds) if children else {}
+    for child in children:
+        child.communicate()
+    return [
+        row(
+            f"gpu/{name}/{n} smallest stages at once",
+            [
+                n * one / all_of_them
+                for one, all_of_them in zip(found["1"], found[str(n)], strict=True)
+            ],
+            alone_s=median(found["1"]),
+        )
+        for n in chosen.at_once
+    ]
 
 
-def together(name: str, n: int, chosen: argparse.Namespace) -> float:
-    """Seconds until so many processes, ready before, have trained their epochs."""
+def small_child(name: str, chosen: argparse.Namespace) -> subprocess.Popen[str]:
+    """A process that will train a smallest stage's epochs each time that it gets a line."""
     command = [sys.executable, __file__, "--small-stage", name]
     flags = ("device", "images", "tests", "classes", "side_px", "low_px", "batch", "precision")
     for flag in flags:
         command += [f"--{flag.replace('_', '-')}", str(getattr(chosen, flag))]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    children = [subprocess.Popen(command, **pipes) for _ in range(n)]
-    wait_for("ready", children)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def together(children: list[subprocess.Popen[str]]) -> float:
+    """Seconds until all of them, ready before, have trained their epochs."""
     began = time.perf_counter()
     for child in children:
+        assert child.stdin is not None
         child.stdin.write("go\n")
         child.stdin.flush()
-    wait_for("done", children)
-    seconds = time.perf_counter() - began
     for child in children:
-        child.communicate()
-    return seconds
+        wait_for("done", child)
+    return time.perf_counter() - began
 
 
-def wait_for(word: str, children: list[subprocess.Popen]) -> None:
-    """Until every child has said it."""
-    for child in children:
-        said = child.stdout.readline().strip()
-        if said != word:
-            raise SystemExit(f"a stage said {said!r} instead of {word}")
+def wait_for(word: str, child: subprocess.Popen[str]) -> None:
+    """Until a child has said it."""
+    assert child.stdout is not None
+    said = child.stdout.readline().strip()
+    if said != word:
+        raise SystemExit(f"a stage said {said!r} instead of {word}")
 
 
 def small_stage(name: str, chosen: argparse.Namespace) -> None:
-    """A child: warm, then its epochs when told."""
+    """A child: warm, then its epochs as often as it is told."""
     scale, n_epochs = scale_of(chosen), 10 if chosen.device == "cuda" else 1
     source = generated("low", scale, scale.levels[0], torch.device(chosen.device))
     spec = spec_of((source.view.spec,), name, scale.levels[0], scale, chosen.precision)
     stage = Stage(spec, [source], None)
     stage.seconds(scale.levels[0])
     print("ready", flush=True)
-    sys.stdin.readline()
-    for _ in range(n_epochs):
-        stage.seconds(scale.levels[0])
-    print("done", flush=True)
+    for _ in sys.stdin:
+        for _ in range(n_epochs):
+            stage.seconds(scale.levels[0])
+        print("done", flush=True)
 
 
 def parse() -> argparse.Namespace:

@@ -81,6 +81,11 @@ class StreamedSource:
 AnySource = Source | StreamedSource
 
 
+def moved(values: NDArray, device: torch.device) -> Tensor:
+    """An array on a device, which need not have finished its earlier work for it."""
+    return torch.from_numpy(values).to(device, non_blocking=True)
+
+
 def _on_canvas(images_BHWC: Tensor, spec: ViewSpec, device: torch.device) -> Tensor:
     images_BCHW = images_BHWC.to(device, non_blocking=True).permute(0, 3, 1, 2)
     return enlarge(images_BCHW, spec.canvas_px, spec.kernel, spec.antialias)
@@ -92,7 +97,7 @@ def _rows(images_NHWC: Tensor, rows_B: NDArray[np.int64]) -> Tensor:
     torch's own threads share out every single photo, and meet again after each.
     """
     if images_NHWC.device.type != "cpu":
-        return images_NHWC.index_select(0, torch.from_numpy(rows_B).to(images_NHWC.device))
+        return images_NHWC.index_select(0, moved(rows_B, images_NHWC.device))
     if len(rows_B) and not 0 <= rows_B.min() <= rows_B.max() < len(images_NHWC):
         raise IndexError(f"a view of {len(images_NHWC)} photos has no such row: {rows_B}")
     made_BHWC = images_NHWC.new_empty((len(rows_B), *images_NHWC.shape[1:]))
@@ -157,7 +162,8 @@ def epoch_batches(
                 else [_gather(gathers, which[batch], row[batch])]
             )
             images = [augmented(of_view, spec.augment, draws) for of_view in photos]
-            yield images, sources[0].labels_N[torch.from_numpy(row[batch])]
+            labels_N = sources[0].labels_N
+            yield images, labels_N.index_select(0, moved(row[batch], labels_N.device))
 
 
 def _order(
@@ -188,7 +194,7 @@ def _gather(
         [gather(row_B[p]) for gather, p in zip(gathers, parts, strict=True) if len(p)]
     )
     places = np.argsort(np.concatenate(parts))
-    return together[torch.from_numpy(places).to(together.device)]
+    return together[moved(places, together.device)]
 
 
 def augmented(images_BCHW: Tensor, augment: AugmentSpec, seed: int) -> Tensor:
@@ -202,8 +208,7 @@ def augmented(images_BCHW: Tensor, augment: AugmentSpec, seed: int) -> Tensor:
     if augment.crop_px is not None:
         images_BCHW = _random_crop(images_BCHW, augment.crop_px, generator)
     if augment.mirror:
-        mirrored = torch.from_numpy(generator.random(len(images_BCHW)) < 0.5)
-        mirrored = mirrored.to(images_BCHW.device)
+        mirrored = moved(generator.random(len(images_BCHW)) < 0.5, images_BCHW.device)
         images_BCHW = torch.where(mirrored[:, None, None, None], images_BCHW.flip(-1), images_BCHW)
     return images_BCHW
 

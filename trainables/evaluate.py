@@ -55,24 +55,21 @@ def evaluate(network: Network, source: AnySource, spec: StageSpec) -> Prediction
         FloatingPointError: when a logit is not finite; its argmax would look like a prediction.
     """
     network.module.eval()
-    predicted, confidence, probability = [], [], []
-    n = len(source.labels_N)
+    n, logits = len(source.labels_N), []
     with source.ordered(np.arange(n)) as gather:
         for start in range(0, n, BATCH_SIZE):
             rows_B = np.arange(start, min(start + BATCH_SIZE, n))
             images_BCHW = centre_crop(gather(rows_B), spec.augment.crop_px)
-            logits_BC = forward(network.module, images_BCHW, spec)
-            if not torch.isfinite(logits_BC).all():
-                raise FloatingPointError("the network gives logits that are not finite")
-            probability_BC = logits_BC.softmax(1)
-            best = probability_BC.max(1)
-            labels_B1 = source.labels_N[start : start + len(rows_B), None]
-            predicted.append(best.indices.cpu())
-            confidence.append(best.values.cpu())
-            probability.append(probability_BC.gather(1, labels_B1)[:, 0].cpu())
+            logits.append(forward(network.module, images_BCHW, spec))
+    logits_NC = torch.cat(logits)  # read once, at the end: a GPU would be waited for
+    if not torch.isfinite(logits_NC).all():
+        raise FloatingPointError("the network gives logits that are not finite")
+    probability_NC = logits_NC.softmax(1)
+    confidence_N, predicted_N = probability_NC.max(1)
+    probability_true_N = probability_NC.gather(1, source.labels_N[:, None])[:, 0]
     return Predictions(
         source.view.labels_N,
-        torch.cat(predicted).numpy(),
-        torch.cat(confidence).numpy(),
-        torch.cat(probability).numpy(),
+        predicted_N.cpu().numpy(),
+        confidence_N.cpu().numpy(),
+        probability_true_N.cpu().numpy(),
     )

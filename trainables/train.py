@@ -58,8 +58,13 @@ def make_optimizer(network: Network, spec: StageSpec) -> torch.optim.SGD:
         )
         decay = training.weight_decay if training.bias_weight_decay or not bias else 0.0
         groups.append({"params": [parameter], "scale": scale, "weight_decay": decay})
+    on_gpu = next(network.module.parameters()).is_cuda
     return torch.optim.SGD(
-        _merged(groups), lr=training.lr, momentum=training.momentum, nesterov=training.nesterov
+        _merged(groups),
+        lr=training.lr,
+        momentum=training.momentum,
+        nesterov=training.nesterov,
+        fused=on_gpu or None,  # weights are read and written once an update
     )
 
 
@@ -109,6 +114,7 @@ def train_stage(
         teacher: frozen network for distillation; sees the second view of a pair.
         should_stop: asked at every batch; True drops the running epoch.
     """
+    torch.backends.cudnn.benchmark = True  # a stage's batches have one shape
     n_epochs, n_steps = budget_of(spec)
     chance, step = chance_of(spec), start[1]
     for epoch in range(start[0], n_epochs):

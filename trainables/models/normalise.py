@@ -1,5 +1,6 @@
 """From uint8 photos to what a network was trained to see (methods A15). B C H W as usual."""
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -49,13 +50,19 @@ def normalise(images_BCHW: Tensor, convention: str) -> Tensor:
     Returns:
         (B, C, H, W) float32 in the same memory format.
     """
-    mean, std, order = normalisation(convention)
-    if order == "BGR":
+    if normalisation(convention).order == "BGR":
         images_BCHW = images_BCHW.flip(1)
-    scale = 1 / torch.tensor(std, device=images_BCHW.device)
-    shift = -torch.tensor(mean, device=images_BCHW.device) * scale
+    scale, shift = _constants(convention, images_BCHW.device)
     inputs_BCHW = images_BCHW.float()
     return inputs_BCHW.mul_(_row(scale, inputs_BCHW)).add_(_row(shift, inputs_BCHW))
+
+
+@cache
+def _constants(convention: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Factors and summands per channel, brought to a device once: a GPU would be waited for."""
+    mean, std, _ = normalisation(convention)
+    scale = 1 / torch.tensor(std)
+    return scale.to(device), (-torch.tensor(mean) * scale).to(device)
 
 
 def _row(constants_C: Tensor, like_BCHW: Tensor) -> Tensor:
