@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from trainables.batches import Source, epoch_batches
 from trainables.fingerprint import RECIPE_VERSION
 from trainables.models import Network, build_model
+from trainables.models.on_gpu import to_device
 from trainables.spec import (
     AugmentSpec,
     Form,
@@ -108,8 +109,10 @@ class Stage:
         self.device = sources[0].device
         torch.manual_seed(0)
         self.network: Network = build_model(spec.model, spec.n_classes)
-        self.network.module.to(self.device).to(memory_format=torch.channels_last)
-        if compile_mode is not None:
+        if compile_mode is None:
+            to_device(self.network.module, self.device)
+        else:
+            self.network.module.to(self.device).to(memory_format=torch.channels_last)
             self.network.module.compile(mode=compile_mode)
         self.optimizer = make_optimizer(self.network, spec)
 

@@ -178,7 +178,8 @@ def _slots_on(machine: Machine, node: Node) -> int:
     slots = int(node.n_cpus // machine.cpus_per_stage)
     if machine.gpus_per_stage <= 0:
         return slots
-    per_gpu = int(1 // machine.gpus_per_stage) if machine.gpus_per_stage < 1 else 1
+    # 1 // 0.2 is 4
+    per_gpu = int(1 / machine.gpus_per_stage + 1e-9) if machine.gpus_per_stage < 1 else 1
     whole = int(node.n_gpus // max(1.0, machine.gpus_per_stage))
     return min(slots, whole * per_gpu)
 

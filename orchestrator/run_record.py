@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ def write_record(outcome: "Outcome", command: str) -> Path:
         "data_key": outcome.experiment.facts.data_key,
         "precision": outcome.experiment.recipe.train.precision,
         "hardware": hardware(),
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "versions": versions(),
         "seconds": {name: round(seconds, 2) for name, seconds in outcome.seconds.items()},
         "stages_trained": len(outcome.progress.trained),
         "class_names": class_names(outcome),
@@ -58,7 +58,20 @@ def class_names(outcome: "Outcome") -> list[str]:
     return []
 
 
-def hardware(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def versions() -> dict[str, str]:
+    """Of Python and of what numbers depend on; a source tree that runs as it lies has no version."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def hardware(
+    cpuinfo: Path = Path("/proc/cpuinfo"), gpus: Path = Path("/proc/driver/nvidia/gpus")
+) -> str:
     """The driver's machine in words: processor, CPUs, memory, GPUs."""
     try:
         lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines()
@@ -67,4 +80,12 @@ def hardware(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     processor = names[0] if names else platform.processor() or platform.machine()
     memory_gib = psutil.virtual_memory().total / 2**30
-    return f"{processor}, {local_cpus()} CPUs, {memory_gib:.0f} GiB, {local_gpus()} GPUs"
+    parts = [processor, f"{local_cpus()} CPUs", f"{memory_gib:.0f} GiB", f"{local_gpus()} GPUs"]
+    return ", ".join(parts + gpu_models(gpus))
+
+
+def gpu_models(gpus: Path) -> list[str]:
+    """Names of the GPUs as NVIDIA's driver files them; empty without one."""
+    texts = [file.read_text(errors="replace") for file in sorted(gpus.glob("*/information"))]
+    lines = [line.partition(":") for text in texts for line in text.splitlines()]
+    return [value.strip() for name, _, value in lines if name.strip() == "Model"]

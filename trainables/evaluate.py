@@ -55,6 +55,7 @@ def evaluate(network: Network, source: AnySource, spec: StageSpec) -> Prediction
         FloatingPointError: when a logit is not finite; its argmax would look like a prediction.
     """
     network.module.eval()
+    torch.backends.cudnn.benchmark = False
     n, logits = len(source.labels_N), []
     with source.ordered(np.arange(n)) as gather:
         for start in range(0, n, BATCH_SIZE):

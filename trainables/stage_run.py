@@ -22,6 +22,7 @@ from trainables.evaluate import Predictions, evaluate
 from trainables.faults import fault_point
 from trainables.fingerprint import evaluation_key, key_of, seed_of
 from trainables.models import Network, build_model
+from trainables.models.on_gpu import to_device
 from trainables.models.weights import load_all, load_body
 from trainables.spec import ViewSpec
 from trainables.stage_files import (
@@ -84,7 +85,7 @@ class StageRun:
             self.epochs = progress.json("epochs.json")
         elif folder is not None:
             self._load_parent(folder)
-        self._network.module.to(self._device).to(memory_format=torch.channels_last)
+        to_device(self._network.module, self._device)
         if done is None:
             self._begin(progress)
         self.seconds["load"] += time.perf_counter() - began

@@ -18,6 +18,9 @@ from trainables.spec import ObjectiveSpec, StageSpec, TrainingSpec
 
 Batches = Iterable[tuple[list[Tensor], Tensor]]
 
+#: Updates from which it pays that cuDNN tries its algorithms: that takes seconds for each shape.
+CUDNN_TRIES_FROM = 2000
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -114,8 +117,8 @@ def train_stage(
         teacher: frozen network for distillation; sees the second view of a pair.
         should_stop: asked at every batch; True drops the running epoch.
     """
-    torch.backends.cudnn.benchmark = True  # a stage's batches have one shape
     n_epochs, n_steps = budget_of(spec)
+    torch.backends.cudnn.benchmark = n_steps >= CUDNN_TRIES_FROM
     chance, step = chance_of(spec), start[1]
     for epoch in range(start[0], n_epochs):
         torch.manual_seed(seed_of(chance, epoch, "dropout"))
@@ -158,10 +161,9 @@ def _set_rate(optimizer: torch.optim.Optimizer, training: TrainingSpec, progress
 
 def forward(module: nn.Module, images_BCHW: Tensor, spec: StageSpec) -> Tensor:
     """Float32 logits (B, classes) of uint8 photos, in the stage's precision."""
-    inputs_BCHW = normalise(images_BCHW, spec.model.normalisation)
     half = spec.training.precision == "bfloat16"
     with torch.autocast(images_BCHW.device.type, torch.bfloat16, enabled=half):
-        logits_BC = module(inputs_BCHW)
+        logits_BC = module(normalise(images_BCHW, spec.model.normalisation))
     return logits_BC.float()
 
 

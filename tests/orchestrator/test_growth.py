@@ -32,6 +32,7 @@ def test_workers_that_may_come_are_counted_type_by_type_up_to_the_cap(tmp_path):
     assert nodes == [Node(4, 1), Node(4, 1), Node(8, 0)]
     assert slots_of(machine(gpus=1.0), [Node(2, 0), *nodes]) == 2
     assert slots_of(machine(gpus=0.5), nodes) == 4
+    assert slots_of(machine(gpus=0.2), [Node(16, 1)]) == 5
     assert slots_of(machine(cpus=3), [Node(2, 0), *nodes]) == 4
 
 

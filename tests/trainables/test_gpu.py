@@ -1,6 +1,9 @@
 """What a GPU is promised to do: `pytest -m gpu tests/trainables` on a machine that has one."""
 
 import json
+import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -8,51 +11,49 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.nn import functional as F
 
 from tests.trainables.one_stage import finish, run_of
 from trainables.batches import Source, epoch_batches, open_source
 from trainables.evaluate import evaluate
 from trainables.fingerprint import key_of
 from trainables.models import build_model
-from trainables.models.lrn import ALPHA, BETA, SIZE, K, LocalResponseNorm
+from trainables.models.on_gpu import to_device
 from trainables.models.weights import load_all
 from trainables.train import make_optimizer, train_stage
 from trainables.views import open_view
 
-pytestmark = pytest.mark.gpu
 
-
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def gpu() -> torch.device:
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     return torch.device("cuda")
 
 
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 6e-3)])
-@pytest.mark.parametrize("channels", [3, 96, 255])
-@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_response_normalisation_is_torchs(gpu, dtype, bound, channels, layout):
-    torch.manual_seed(0)
-    images = (100 * torch.randn(4, channels, 9, 7, device=gpu)).to(dtype)
-    images = images.to(memory_format=layout).requires_grad_()
-    made = LocalResponseNorm()(images)
-    exact = F.local_response_norm(images.double(), SIZE, ALPHA, BETA, K)
-    gradient = torch.randn_like(made)
-    (ours,) = torch.autograd.grad(made, images, gradient)
-    (theirs,) = torch.autograd.grad(exact, images, gradient.double())
-    assert made.dtype == dtype
-    assert (made - exact).norm() / exact.norm() < bound
-    assert (ours - theirs).norm() / theirs.norm() < bound
+@pytest.mark.gpu
+def test_kernels_compute_what_torch_does(gpu):
+    assert kernel_tests({}) == 0
 
 
+def test_kernels_compute_what_torch_does_as_triton_interprets_them():
+    """On a CPU; only AlexNet is left out, which takes a minute."""
+    pytest.importorskip("triton")
+    assert kernel_tests({"TRITON_INTERPRET": "1"}, "-k", "not alexnet") == 0
+
+
+def kernel_tests(variables: dict[str, str], *flags: str) -> int:
+    """In a process of its own: Triton reads the variable when it is imported."""
+    command = [sys.executable, "-m", "tests.trainables.gpu_kernels", *flags]
+    return subprocess.run(command, env=os.environ | variables, check=False).returncode
+
+
+@pytest.mark.gpu
 def test_the_host_waits_for_the_gpu_once_an_epoch(tmp_path, stages, gpu):
     plan = stages(train={"epochs": 1, "batch_size": 4, "lr": 0.01})
     spec = next(stage.spec for stage in plan.stages.values() if len(stage.spec.views) == 2)
     sources = [on_gpu(open_view(tmp_path / "data", view), gpu) for view in spec.views]
     network = build_model(spec.model, spec.n_classes)
-    network.module.to(gpu)
+    to_device(network.module, gpu)
     rows = np.arange(spec.subset.n_images)
     optimizer = make_optimizer(network, spec)
     epochs = lambda: train_stage(  # noqa: E731
@@ -73,10 +74,11 @@ def on_gpu(view, gpu) -> Source:
     return Source(view, pixels, torch.from_numpy(view.labels_N).to(gpu), gpu)
 
 
-def test_a_stage_trained_there_predicts_the_same_on_a_cpu(tmp_path, stages):
+@pytest.mark.gpu
+def test_a_stage_trained_there_predicts_the_same_on_a_cpu(tmp_path, stages, gpu):
     plan = stages(train={"epochs": 3, "batch_size": 8, "lr": 0.01, "precision": "float32"})
     stage = next(iter(plan.stages.values()))
-    result, folder = finish(run_of(tmp_path, stage, device="cuda"))
+    result, folder = finish(run_of(tmp_path, stage, device=gpu.type))
     assert result["status"] == "done"
     record = json.loads((folder / "stage.json").read_text())
     assert record["device"] == "cuda"

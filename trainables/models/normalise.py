@@ -48,13 +48,23 @@ def normalise(images_BCHW: Tensor, convention: str) -> Tensor:
         convention: name for `normalisation`.
 
     Returns:
-        (B, C, H, W) float32 in the same memory format.
+        (B, C, H, W) float32 in the same memory format; on a GPU of autocast's dtype, channels last.
     """
     if normalisation(convention).order == "BGR":
         images_BCHW = images_BCHW.flip(1)
     scale, shift = _constants(convention, images_BCHW.device)
+    if images_BCHW.is_cuda:
+        return _on_gpu(images_BCHW, scale, shift)
     inputs_BCHW = images_BCHW.float()
     return inputs_BCHW.mul_(_row(scale, inputs_BCHW)).add_(_row(shift, inputs_BCHW))
+
+
+def _on_gpu(images_BCHW: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    from trainables.models.photo_kernels import scaled  # Triton is where GPUs are
+
+    half = torch.is_autocast_enabled("cuda")
+    dtype = torch.get_autocast_dtype("cuda") if half else torch.float32
+    return scaled(images_BCHW, scale, shift, dtype)
 
 
 @cache
