@@ -59,7 +59,7 @@ def class_names(outcome: "Outcome") -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of what numbers depend on; a source tree that runs as it lies has no version."""
+    """Of Python and what numbers depend on; a source tree that is not installed has no version."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
