@@ -1,7 +1,9 @@
 """A network on its device; on an NVIDIA GPU with kernels of its own where torch's are slow.
 
-SqueezeNet and AlexNet are bound by memory there, not by arithmetic: a convolution's bias, the ReLU
-after it and max pooling take most of a step in torch, each in several passes.
+SqueezeNet and AlexNet are bound by memory there, not by arithmetic: max pooling, a convolution's
+bias and the ReLU after it take torch several passes each. To start one of these kernels costs the
+host more than torch's: measured on one H200, AlexNet gains a fifth with all of them, and SqueezeNet
+with all 26 of its convolutions loses a quarter, so small layers in blocks keep torch's.
 """
 
 from collections.abc import Callable
@@ -10,7 +12,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.squeezenet import Fire
 
 
 def to_device(module: nn.Module, device: torch.device) -> nn.Module:
@@ -28,12 +29,12 @@ def quicken(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.MaxPool2d) and pools_here(layer):
             _replace(layer, partial(max_pool, layer))
-        if isinstance(layer, Fire) or type(layer).forward is nn.Sequential.forward:
+        if type(layer).forward is nn.Sequential.forward:
             _join_bias_and_relu(layer)
 
 
 def _join_bias_and_relu(layer: nn.Module) -> None:
-    """Where a convolution's output goes into a ReLU and nowhere else."""
+    """Where one follows the other in a sequence: the output goes nowhere else."""
     from trainables.models.relu_kernels import bias_relu, without_bias
 
     for convolution, relu in pairwise(layer.children()):
