@@ -78,7 +78,7 @@ TARGETS: dict[str, Target] = {
     "planning/memory": Target("plan of 100,000 cells", "-", "at most", 1.0, "GB"),
     "planning/decision": Target("a decision, 100,000 waiting", "-", "at most", 2.0, "ms"),
     **_named("endings", _endings("without Ray", "inline") | _endings("through Ray", "ray")),
-    "gpu/alexnet/rate": Target("alexnet on one H100", "-", "at least", 25_000.0, "images/s"),
+    "gpu/alexnet/rate": Target("alexnet on one GPU", "-", "at least", 25_000.0, "images/s"),
     "gpu/alexnet/bare": Target("alexnet, images/s", "the bare model", "at least", 0.95),
     "gpu/squeezenet1_1/bare": Target("squeezenet1_1, images/s", "the bare model", "at least", 0.95),
     "gpu/resnet50/bare": Target("resnet50, images/s", "the bare model", "at least", 0.95),

@@ -63,8 +63,9 @@ def make_block(batch: Block, task: BlockTask) -> Block:
     sides_px = [stored_px(view) for view in task.views]
     images = [np.zeros((n, side_px, side_px, 3), np.uint8) for side_px in sides_px]
     clipped_N, reasons = _fill(batch, task, images)
-    for file, images_NHWC in zip(task.maps, images, strict=False):
-        _put(file, batch["place"], images_NHWC)
+    if task.maps:
+        for file, images_NHWC in zip(task.maps, images, strict=True):
+            _put(file, batch["place"], images_NHWC)
     sent = () if task.maps else images
     pixels = {pixels_column(number): images_NHWC for number, images_NHWC in enumerate(sent)}
     return {"row": batch["row"], "clipped": clipped_N, "reason": np.array(reasons), **pixels}
