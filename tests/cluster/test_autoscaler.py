@@ -164,6 +164,7 @@ def test_nodes_come_from_none_one_is_taken_back_and_replaced_and_all_go_in_the_e
     assert min(counts[at:]) <= MOST, "one node was gone"
     run(head, f"timeout 120 {sys.executable} watch.py")
     if folder := os.environ.get("F2C_CLUSTER_LOG"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
         log = f"a node's first stage began {seconds_to_first_stage(root, noted):.0f} s after it\n"
         (Path(folder) / "autoscaler.log").write_text(log)
 
