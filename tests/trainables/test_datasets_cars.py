@@ -146,6 +146,16 @@ def test_what_is_no_mat_file_is_refused_by_name(tmp_path, content):
     assert "cars_train_annos.mat" in refusal(tmp_path)
 
 
+def test_a_damaged_mat_file_that_ends_scipys_reader_is_refused_by_name(tmp_path):
+    save_devkit(tmp_path)
+    file = tmp_path / "cars_train_annos.mat"
+    content = bytearray(file.read_bytes())
+    assert content[144] == 2, "the class of the variable: a struct"
+    content[144] = 5  # sparse; scipy 1.17 ends in a segmentation fault
+    file.write_bytes(content)
+    assert "cars_train_annos.mat" in refusal(tmp_path)
+
+
 def test_mat_file_cut_anywhere_is_refused_by_name(tmp_path):
     save_devkit(tmp_path)
     whole = (tmp_path / "cars_train_annos.mat").read_bytes()

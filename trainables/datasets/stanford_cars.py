@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables import index_checks as checks
+from trainables.datasets.mat_file import read_mat
 from trainables.errors import DataError
 from trainables.index import Index
 from trainables.spec import DataSpec
@@ -96,7 +97,7 @@ def _read_devkit(root: Path, train: Path, test: Path, meta: Path) -> tuple[_Rows
         annotations = _annotations(file, _load(file, "annotations"), "fname")
         folder = _photo_folder(root, f"cars_{split}")
         where = [f"{file.name} row {row}" for row in range(1, len(annotations) + 1)]
-        paths = [f"{folder}/{name}" for name in annotations["fname"]]
+        paths = [f"{folder}/{name}" for name in _texts(where, annotations, "fname")]
         parts.append(_Rows(where, paths, _numbers(file, annotations), [split] * len(where)))
     first, second = parts
     rows = _Rows(
@@ -105,23 +106,24 @@ def _read_devkit(root: Path, train: Path, test: Path, meta: Path) -> tuple[_Rows
         np.concatenate([first.numbers, second.numbers]),
         first.splits + second.splits,
     )
-    return rows, _class_names(_load(meta, "class_names"))
+    return rows, _class_names(meta, _load(meta, "class_names"))
 
 
 def _read_combined(file: Path) -> tuple[_Rows, tuple[str, ...]]:
     content = _load(file, "annotations", "class_names")
     annotations = _annotations(file, content, "relative_im_path", "test")
     where = [f"{file.name} row {row}" for row in range(1, len(annotations) + 1)]
-    flags = [(name, str(flag)) for name, flag in zip(where, annotations["test"], strict=True)]
-    wrong = [f"{name}: {flag!r}" for name, flag in flags if flag not in {"0", "1"}]
+    flags = [str(row["test"]) for row in annotations]
+    named = zip(where, flags, strict=True)
+    wrong = [f"{name}: {flag!r}" for name, flag in named if flag not in {"0", "1"}]
     checks.refuse("test flags that are neither 0 nor 1", wrong, "fetch the file again")
     rows = _Rows(
         where,
-        [str(path) for path in annotations["relative_im_path"]],
+        _texts(where, annotations, "relative_im_path"),
         _numbers(file, annotations),
-        ["test" if flag == "1" else "train" for _, flag in flags],
+        ["test" if flag == "1" else "train" for flag in flags],
     )
-    return rows, _class_names(content)
+    return rows, _class_names(file, content)
 
 
 def _photo_folder(root: Path, name: str) -> str:
@@ -130,13 +132,9 @@ def _photo_folder(root: Path, name: str) -> str:
 
 
 def _load(file: Path, *variables: str) -> dict[str, Any]:
-    # scipy.io takes 0.8 s to import and a plan may not need it.
-    from scipy.io import loadmat
-
     try:
-        content = loadmat(str(file), appendmat=False, squeeze_me=True, variable_names=variables)
-    # On damaged files scipy raises whatever its parser stumbles on.
-    except Exception as error:
+        content = read_mat(file, variables)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{file} cannot be read as a MATLAB file: {error}; fetch it again"
         ) from error
@@ -145,18 +143,25 @@ def _load(file: Path, *variables: str) -> dict[str, Any]:
     return content
 
 
-def _annotations(file: Path, content: dict[str, Any], *fields: str) -> NDArray[Any]:
-    """The (N,) structured array `annotations`, once it has the fields."""
-    annotations = np.atleast_1d(content["annotations"])
-    present = annotations.dtype.names or ()
-    lacking = [name for name in (*fields, *_NUMBERS) if name not in present]
+def _annotations(file: Path, content: dict[str, Any], *fields: str) -> list[dict[str, Any]]:
+    """The rows of `annotations`, once they have the fields."""
+    rows = content["annotations"]
+    rows = rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else []
+    lacking = [name for name in (*fields, *_NUMBERS) if not rows or name not in rows[0]]
     checks.refuse(f"{file}: fields missing in annotations", lacking, "fetch the file again")
-    return annotations
+    return rows
 
 
-def _numbers(file: Path, annotations: NDArray[Any]) -> NDArray[np.float64]:
+def _texts(where: list[str], annotations: list[dict[str, Any]], field: str) -> list[str]:
+    values = [row[field] for row in annotations]
+    wrong = [name for name, value in zip(where, values, strict=True) if not isinstance(value, str)]
+    checks.refuse(f"rows whose {field} is no text", wrong, "fetch the file again")
+    return values
+
+
+def _numbers(file: Path, annotations: list[dict[str, Any]]) -> NDArray[np.float64]:
     """(N, 5) float64: corners and class; what is no finite number is refused."""
-    columns = [[_number(value) for value in annotations[name]] for name in _NUMBERS]
+    columns = [[_number(row[name]) for row in annotations] for name in _NUMBERS]
     numbers = np.array(columns, dtype=np.float64).reshape(len(_NUMBERS), -1).T
     wrong = np.argwhere(~np.isfinite(numbers))
     checks.refuse(
@@ -174,8 +179,12 @@ def _number(value: Any) -> float:
         return math.nan
 
 
-def _class_names(content: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(str(name) for name in np.atleast_1d(content["class_names"]))
+def _class_names(file: Path, content: dict[str, Any]) -> tuple[str, ...]:
+    names = content["class_names"]
+    names = names if isinstance(names, list) else [names]
+    wrong = [f"class {n}" for n, name in enumerate(names, 1) if not isinstance(name, str)]
+    checks.refuse(f"{file}: class names that are no text", wrong, "fetch the file again")
+    return tuple(names)
 
 
 def _check_labels(dataset: str, rows: _Rows, n_classes: int) -> None:
