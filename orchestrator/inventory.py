@@ -16,6 +16,9 @@ from trainables.store import Store
 #: a rough guess from published operation counts and this program's own runs.
 GUESS_IMAGES_PER_S = {"alexnet": 25.0, "squeezenet1_1": 40.0, "tiny": 70.0}
 GUESS_DEFAULT = 12.0
+#: The same for a stage that has a GPU to itself, as measured on one H200; one of several has less.
+GUESS_IMAGES_PER_S_GPU = {"alexnet": 22_000.0, "squeezenet1_1": 10_000.0, "tiny": 10_000.0}
+GUESS_DEFAULT_GPU = 4_000.0
 #: How much slower float32 trains than bfloat16 where that has instructions of its own.
 FLOAT32_SLOWDOWN = 2.5
 #: Evaluation needs no backward pass.
@@ -118,7 +121,10 @@ class Speeds:
         known = self._known.get(_kind(spec, device))
         if known is not None:
             return known, True
-        per_227 = GUESS_IMAGES_PER_S.get(spec.model.name, GUESS_DEFAULT)
+        guesses, default = GUESS_IMAGES_PER_S, GUESS_DEFAULT
+        if device == "cuda":
+            guesses, default = GUESS_IMAGES_PER_S_GPU, GUESS_DEFAULT_GPU
+        per_227 = guesses.get(spec.model.name, default)
         if device == "cpu" and spec.training.precision == "float32":
             per_227 /= FLOAT32_SLOWDOWN
         return per_227 * (CANVAS_OF_GUESS_PX / spec.views[0].canvas_px) ** 2, False
