@@ -119,7 +119,9 @@ def cover(parser: Parser, entry: dict[str, Any]) -> str | None:
         include = ",".join(parser.modules)
         before = ["-m", "coverage", "run", "--branch", f"--data-file={data}"]
         before += [f"--include={include}"]
-        seeded = [*parser.fuzz, *parser.unit, "--hypothesis-seed=0"]
+        # those of buckets are marked `faults`, for their time
+        marks = ["-m", "not cluster and not gpu and not slow"]
+        seeded = [*parser.fuzz, *parser.unit, *marks, "--hypothesis-seed=0"]
         failed = pytest(seeded, COVERED_EXAMPLES, before)
         if failed is not None:
             return failed

@@ -52,3 +52,12 @@ def test_m04_a_slow_server_does_not_hold_up_the_run():
     background.drain()
     assert done == list(range(100))
     assert background.failure is None
+
+
+def test_after_a_failure_nothing_more_is_sent():
+    sent, background = [], Background("test")
+    background.submit(lambda: sent[0])
+    background.submit(lambda: sent.append(1))
+    background.drain()
+    assert background.failure == "IndexError: list index out of range"
+    assert sent == []

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -140,3 +141,22 @@ def test_a_dead_driver_s_lease_on_a_finished_stage_is_forgotten_a_living_one_s_i
     (folder / KEY).write_text(json.dumps(owner | {"began": 0.0}))
     Leases(folder).forget(KEY)
     assert not (folder / KEY).exists()
+
+
+def test_f14_a_lease_that_is_kept_is_renewed_again_and_again(drivers, monkeypatch):
+    first, renewed = drivers[0], threading.Semaphore(0)
+    monkeypatch.setattr(leases, "RENEW_S", 0.0)
+    monkeypatch.setattr(first, "renew", renewed.release)
+    with first.kept():
+        assert all(renewed.acquire(timeout=60) for _ in range(3))
+
+
+def test_f14_a_lease_that_was_renewed_meanwhile_goes_back_to_its_owner(drivers, tmp_path):
+    first, second, _ = drivers
+    assert first.take(KEY)
+    assert not second.take(KEY)  # from now on the second watches it
+    first.renew()
+    renewed = (tmp_path / "store" / "leases" / KEY).read_bytes()
+    assert not second._set_aside(KEY)
+    assert (tmp_path / "store" / "leases" / KEY).read_bytes() == renewed
+    assert not second.take(KEY)

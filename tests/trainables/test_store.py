@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from trainables.entry import read_entry
 from trainables.errors import DataError
-from trainables.store import Store
+from trainables.store import Store, commit_folder
 
 KEY = "ab" * 32
 REPOSITORY = Path(__file__).parents[2]
@@ -229,3 +229,44 @@ def test_f19_a_read_that_fails_once_is_tried_again_and_twice_is_damage(tmp_path,
     assert entry.damaged() == []
     failing = iter([OSError(errno.EIO, "a"), OSError(errno.EIO, "b")])
     assert entry.damaged(("metrics.json",)) == ["metrics.json"]
+
+
+def test_where_both_names_of_a_stage_are_taken_it_says_what_is_in_the_way(tmp_path):
+    store = Store(tmp_path / "store")
+    for digits in (8, 16):
+        (store.folder / f"h3-{KEY[:digits]}").mkdir(parents=True)
+    with pytest.raises(DataError, match=f"h3-{KEY[:16]} is in the way of a stage; move it out"):
+        store.commit(KEY, "h3", "stage", write)
+
+
+def test_an_epoch_that_is_kept_already_is_not_written_again(tmp_path):
+    store, written = Store(tmp_path / "store"), []
+    for _ in range(2):
+        store.save_progress(KEY, "h3", 1, lambda folder: (written.append(1), write(folder)))
+    assert written == [1]
+
+
+def test_f12_of_two_that_commit_at_once_the_first_one_s_entry_stays(tmp_path):
+    target = tmp_path / "store" / "h3"
+
+    def write_late(folder: Path) -> None:
+        write(folder)
+        commit_folder(target, KEY, "stage", write)
+
+    entry = commit_folder(target, KEY, "stage", write_late)
+    assert entry == read_entry(target)
+    assert [path.name for path in target.parent.iterdir()] == ["h3"]
+
+
+def test_what_came_in_the_way_of_a_commit_stays_as_it_is(tmp_path):
+    target = tmp_path / "store" / "h3"
+
+    def write_late(folder: Path) -> None:
+        write(folder)
+        target.mkdir()
+        (target / "notes.txt").write_text("mine")
+
+    with pytest.raises(OSError, match="not empty"):
+        commit_folder(target, KEY, "stage", write_late)
+    assert [path.name for path in target.parent.iterdir()] == ["h3"]
+    assert (target / "notes.txt").read_text() == "mine"

@@ -277,3 +277,10 @@ def test_resolution_above_the_canvas_is_refused():
 @pytest.mark.parametrize(("form", "side_px"), [("high", 16), ("low", 4), ("sr", 16)])
 def test_only_low_views_are_stored_small(form: Any, side_px: int):
     assert stored_px(view_spec(DATA, "data", form, "train")) == side_px
+
+
+def test_a_view_of_another_kind_in_its_place_is_told(data_root, spec, index):
+    folder = write(data_root, spec, index)
+    other = spec.model_copy(update={"resolution_px": 5})
+    assert views.find_damage(folder, spec) is None
+    assert views.find_damage(folder, other) == "it holds another view"
