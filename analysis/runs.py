@@ -112,7 +112,8 @@ def _kind_faults(frame: pd.DataFrame) -> list[str]:
         return ["columns that are there twice"]
     numbers = ("accuracy_high", "accuracy_low", "n_test")
     faults = [f"no numbers in {name}" for name in numbers if not is_numeric_dtype(frame[name])]
-    objects = [name for name in (*IDENTITY, "seed", "cell") if frame[name].dtype == object]
+    compared = (*IDENTITY, "seed", "cell", "status")
+    objects = [name for name in compared if frame[name].dtype == object]
     lists = [name for name in objects if not all(map(is_hashable, frame[name]))]
     return [*faults, f"lists in {', '.join(lists)}"] if lists else faults
 

@@ -59,6 +59,7 @@ def test_load_lists_all_faults_at_once(make_cell, tmp_path):
         ({"accuracy_high": ["0.5"]}, "no numbers in accuracy_high"),
         ({"n_test": ["many"]}, "no numbers in n_test"),
         ({"model": [["a", "b"]]}, "lists in model"),
+        ({"status": [[]]}, "lists in status"),
     ],
 )
 def test_load_refuses_values_of_another_kind(make_cell, tmp_path, changes, said):
