@@ -76,7 +76,7 @@ PARSERS = (
             "test_mat_files_are_read_or_refused",
             "test_mat_files_of_other_values_are_read_or_refused",
         ),
-        _units("datasets_cars"),
+        _units("datasets_cars", "mat_file"),
     ),
     Parser(
         "photos",
