@@ -39,7 +39,14 @@ class TakenBackError(Exception):
 def describe(error: BaseException) -> str:
     """The end of a traceback, in a few lines: where it happened and what it said."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    hint = "; lower train.batch_size" if _is_out_of_memory(error) else ""
+    hint = ""
+    if _is_out_of_memory(error):
+        hint = "; lower train.batch_size"
+        hint += (
+            ", or give each stage more of its GPU (--gpus-per-stage)"
+            if "CUDA" in str(error)
+            else ""
+        )
     where = f"{Path(frame.filename).name}:{frame.lineno}"
     return hide_secrets(f"{type(error).__name__}: {error}{hint} ({where})")
 

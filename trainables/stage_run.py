@@ -22,7 +22,7 @@ from trainables.evaluate import Predictions, evaluate
 from trainables.faults import fault_point
 from trainables.fingerprint import evaluation_key, key_of, seed_of
 from trainables.models import Network, build_model
-from trainables.models.on_gpu import to_device
+from trainables.models.on_gpu import check_precision, to_device
 from trainables.models.weights import load_all, load_body
 from trainables.spec import ViewSpec
 from trainables.stage_files import (
@@ -75,6 +75,7 @@ class StageRun:
             folder: the parent's entry in the store; None starts from random weights.
         """
         began = time.perf_counter()
+        check_precision(self._device, self.job.spec.training.precision)
         done = self.store.find(self.job.key)
         progress = None if done else self.store.newest_progress(self.job.key, self.job.name)
         self._network = self._fresh_network()

@@ -9,7 +9,9 @@ import torch
 
 from tests.trainables.one_stage import finish, run_of, sha
 from trainables import faults, stage_run
+from trainables.errors import ConfigError, describe
 from trainables.evaluate import evaluate
+from trainables.models.on_gpu import check_precision
 from trainables.store import Store
 
 POINTS = ("file", "progress.write", "progress.rename", "stage.manifest", "stage.renamed")
@@ -118,6 +120,21 @@ def test_r03_a_stage_without_memory_says_what_to_lower(tmp_path, stages, monkeyp
     result = run.advance()
     assert result["status"] == "failed"
     assert "MemoryError: cannot allocate; lower train.batch_size" in result["reason"]
+
+
+def test_r03_a_gpu_without_memory_names_the_share_too():
+    with pytest.raises(RuntimeError) as caught:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    said = describe(caught.value)
+    assert "lower train.batch_size, or give each stage more of its GPU (--gpus-per-stage)" in said
+
+
+def test_a_gpu_that_imitates_bfloat16_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    check_precision(torch.device("cuda"), "float32")
+    with pytest.raises(ConfigError, match=r"Tesla T4 has no bfloat16; run with --train.precision"):
+        check_precision(torch.device("cuda"), "bfloat16")
 
 
 def test_f17_a_store_that_goes_away_gives_no_wrong_result(tmp_path, stages):

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from trainables.models import own_kernels
+
 SIZE = 5
 REACH = SIZE // 2
 ALPHA = 1e-4
@@ -30,7 +32,7 @@ class LocalResponseNorm(nn.Module):
         """Normalise; fastest on channels-last memory, which the result always has."""
         if torch.compiler.is_compiling():
             return F.local_response_norm(images_BCHW, SIZE, ALPHA, BETA, K)
-        if images_BCHW.is_cuda and images_BCHW.dtype != torch.float64:
+        if images_BCHW.dtype != torch.float64 and own_kernels.run_on(images_BCHW.device):
             return _on_gpu(images_BCHW)
         return _Normalise.apply(images_BCHW)  # pyright: ignore[reportReturnType]
 

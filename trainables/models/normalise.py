@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trainables.errors import ConfigError
+from trainables.models import own_kernels
 
 
 class Normalisation(NamedTuple):
@@ -53,7 +54,7 @@ def normalise(images_BCHW: Tensor, convention: str) -> Tensor:
     if normalisation(convention).order == "BGR":
         images_BCHW = images_BCHW.flip(1)
     scale, shift = _constants(convention, images_BCHW.device)
-    if images_BCHW.is_cuda:
+    if own_kernels.run_on(images_BCHW.device):
         return _on_gpu(images_BCHW, scale, shift)
     inputs_BCHW = images_BCHW.float()
     return inputs_BCHW.mul_(_row(scale, inputs_BCHW)).add_(_row(shift, inputs_BCHW))

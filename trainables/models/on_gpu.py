@@ -13,11 +13,26 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from trainables.errors import ConfigError
+from trainables.models import own_kernels
+
+
+def check_precision(device: torch.device, precision: str) -> None:
+    """Refuse bfloat16 on GPUs that only imitate it (before Ampere, 2020).
+
+    Raises:
+        ConfigError: naming the field to change.
+    """
+    half = precision == "bfloat16" and device.type == "cuda"
+    if half and not torch.cuda.is_bf16_supported(including_emulation=False):
+        name = torch.cuda.get_device_name(device)
+        raise ConfigError(f"{name} has no bfloat16; run with --train.precision float32")
+
 
 def to_device(module: nn.Module, device: torch.device) -> nn.Module:
     """Move a network, in place, channels last; its parameters keep their names."""
     module.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    if device.type == "cuda":
+    if own_kernels.run_on(device):
         quicken(module)
     return module
 
