@@ -70,7 +70,7 @@ PARSERS = (
     ),
     Parser(
         "Cars' MATLAB files",
-        ("trainables/datasets/stanford_cars.py", "trainables/datasets/mat_file.py"),
+        ("trainables/datasets/stanford_cars.py", "trainables/mat_file.py"),
         _fuzz(
             "test_annotations.py",
             "test_mat_files_are_read_or_refused",

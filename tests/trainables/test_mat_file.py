@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from trainables.datasets import mat_file
-from trainables.datasets.mat_file import read_mat
+from trainables import mat_file
+from trainables.mat_file import read_mat
 
 ROWS = np.array(
     [[(1.5, "a.jpg", 7), (-2.0, "bé.jpg", 0)]],

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables import index_checks as checks
-from trainables.datasets.mat_file import read_mat
 from trainables.errors import DataError
 from trainables.index import Index
+from trainables.mat_file import read_mat
 from trainables.spec import DataSpec
 
 #: Train photos, test photos and classes of the complete set (Section 4, Table 1).
