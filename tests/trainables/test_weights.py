@@ -1,6 +1,7 @@
 import json
 import pickle
 import urllib.error
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -218,3 +219,19 @@ def test_real_squeezenet_knows_a_bird():
     labels = json.loads((SQUEEZENET.parent / "imagenet_labels.json").read_text())
     right = sum("indigo" in str(labels[guess]).lower() for guess in guesses)
     assert right >= 6
+
+
+def test_a_long_name_of_a_class_does_not_hold_up_the_reader(tmp_path):
+    """torch would search its own message about it for minutes."""
+    file = tmp_path / "a.pth"
+    name = b"9" * 200_000
+    for head in (b"\x80\x02", b""):
+        file.write_bytes(head + b"c" + name + b"\n" + name + b"\n.")
+        with pytest.raises(DataError, match="not a plain state dict"):
+            read_weights(file, ModelSpec(name="tiny"))
+    archive = tmp_path / "b.pt"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("b/data.pkl", b"\x80\x02c" + name + b"\n" + name + b"\n.")
+        zipped.writestr("b/version", b"3\n")
+    with pytest.raises(DataError):
+        read_weights(archive, ModelSpec(name="tiny"))

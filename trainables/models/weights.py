@@ -2,9 +2,12 @@
 
 import os
 import pickle
+import pickletools
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import torch
 from safetensors import SafetensorError
@@ -21,6 +24,10 @@ from trainables.spec import ModelSpec
 
 #: A zip archive, and a pickle of protocol 2 on: torch's present form and its first.
 TORCH_MAGICS = (b"PK\x03\x04", b"\x80")
+#: Of a class or function in a pickle; torch's own have less than 60 characters.
+LONGEST_NAME = 500
+#: Names and shapes of tensors, without their values.
+LARGEST_PICKLE_BYTES = 64 << 20
 UNSAFE_SWITCH = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 #: Classifiers that only help training of some torchvision networks; never part of ours.
 TRAINING_ONLY = ("aux1.", "aux2.", "AuxLogits.")
@@ -87,6 +94,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
 def _read_pickle(path: Path) -> Mapping[str, Tensor]:
     _refuse_unsafe_switch()
     try:
+        _refuse_long_names(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise DataError(
@@ -98,6 +106,32 @@ def _read_pickle(path: Path) -> Mapping[str, Tensor]:
     if not isinstance(content, Mapping):
         raise DataError(f"{path} holds a {type(content).__name__}, not a state dict")
     return content
+
+
+def _refuse_long_names(path: Path) -> None:
+    """Torch explains what it refuses by a search that takes minutes over a long name of a class."""
+    for file in _pickles(path):
+        try:
+            for opcode, name, _ in pickletools.genops(file):
+                if opcode.name in ("GLOBAL", "INST") and len(str(name)) > LONGEST_NAME:
+                    raise pickle.UnpicklingError("a name is too long")
+        except (ValueError, UnicodeError) as error:
+            raise pickle.UnpicklingError(str(error)) from error
+
+
+def _pickles(path: Path) -> Iterator[IO[bytes]]:
+    """The pickles of a torch file, each at its beginning: in an archive one, else five in a row."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.filename.endswith("data.pkl"):
+                    if member.file_size > LARGEST_PICKLE_BYTES:
+                        raise pickle.UnpicklingError("it unpacks to too much")
+                    yield archive.open(member)
+        return
+    with path.open("rb") as file:
+        for _ in range(5):
+            yield file
 
 
 def _refuse_unsafe_switch() -> None:
