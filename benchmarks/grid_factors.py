@@ -24,7 +24,8 @@ from trainables.evaluate import evaluate
 from trainables.index import Index
 from trainables.photo_blocks import BlockTask, make_block, pixels_column
 from trainables.spec import DataSpec
-from trainables.stage_run import StageRun, source_of
+from trainables.stage_run import StageRun
+from trainables.stage_sources import source_of
 from trainables.trainable import StageTrainable
 
 CHOICE, DATA = "F2C_BENCHMARK_WITHOUT", "F2C_BENCHMARK_DATA"

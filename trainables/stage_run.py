@@ -7,14 +7,13 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
-from trainables.batches import AnySource, StreamedSource, epoch_batches, open_source
+from trainables.batches import AnySource, epoch_batches
 from trainables.budget import budget_of
 from trainables.entry import Entry, read_entry
 from trainables.errors import ConfigError, describe
@@ -37,12 +36,13 @@ from trainables.stage_files import (
     write_tensors,
 )
 from trainables.stage_job import StageJob
+from trainables.stage_sources import source_of
 from trainables.store import Store
-from trainables.streamed import Blocks, blocks_here, streamed_view
+from trainables.streamed import Blocks, blocks_here
 from trainables.subset import subset_rows, training_labels
 from trainables.teacher import frozen, interpolate
 from trainables.train import Epoch, chance_of, diverged, make_optimizer, train_stage
-from trainables.views import names_of_tests, open_view, view_name
+from trainables.views import names_of_tests, view_name
 
 #: Epochs shorter than this share a progress checkpoint, so that saving never dominates training.
 PROGRESS_EVERY_S = 1.0
@@ -283,19 +283,3 @@ class StageRun:
         write_tensors(self._network.module.state_dict(), folder / WEIGHTS)
         write_tensors(momentum_of(self._network.module, self._optimizer), folder / MOMENTUM)
         (folder / "epochs.json").write_text(json.dumps(self.epochs))
-
-
-def source_of(job: StageJob, view: ViewSpec, blocks: Blocks = blocks_here) -> AnySource:
-    """The pixels of a view, opened once in a process; `blocks` makes them where they stream."""
-    streams = view.data_key in job.streamed
-    source = _opened(job.data, view.model_dump_json(), job.device, streams=streams)
-    if isinstance(source, StreamedSource):
-        return dataclasses.replace(source, blocks=blocks)
-    return source
-
-
-@lru_cache(maxsize=16)
-def _opened(data: str, view: str, device: str, *, streams: bool) -> AnySource:
-    spec = ViewSpec.model_validate_json(view)
-    opened = (streamed_view if streams else open_view)(Path(data), spec)
-    return open_source(opened, torch.device(device))

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainables.one_stage import finish, run_of
-from trainables.batches import Source, epoch_batches, open_source
+from trainables.batches import epoch_batches, open_source
 from trainables.evaluate import evaluate
 from trainables.fingerprint import key_of
 from trainables.models import build_model
@@ -51,7 +51,7 @@ def kernel_tests(variables: dict[str, str], *flags: str) -> int:
 def test_the_host_waits_for_the_gpu_once_an_epoch(tmp_path, stages, gpu):
     plan = stages(train={"epochs": 1, "batch_size": 4, "lr": 0.01})
     spec = next(stage.spec for stage in plan.stages.values() if len(stage.spec.views) == 2)
-    sources = [on_gpu(open_view(tmp_path / "data", view), gpu) for view in spec.views]
+    sources = [open_source(open_view(tmp_path / "data", view), gpu) for view in spec.views]
     network = build_model(spec.model, spec.n_classes)
     to_device(network.module, gpu)
     rows = np.arange(spec.subset.n_images)
@@ -67,11 +67,6 @@ def test_the_host_waits_for_the_gpu_once_an_epoch(tmp_path, stages, gpu):
         torch.cuda.set_sync_debug_mode("default")
     waits = [str(w.message) for w in seen if "called a synchronizing" in str(w.message)]
     assert len(waits) == 1, waits
-
-
-def on_gpu(view, gpu) -> Source:
-    pixels = torch.from_numpy(np.array(view.images_NHWC)).to(gpu)
-    return Source(view, pixels, torch.from_numpy(view.labels_N).to(gpu), gpu)
 
 
 @pytest.mark.gpu

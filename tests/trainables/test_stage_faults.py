@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from tests.trainables.one_stage import finish, run_of, sha
-from trainables import faults, stage_run
+from trainables import faults
 from trainables.errors import ConfigError, describe
 from trainables.evaluate import evaluate
 from trainables.models.on_gpu import check_precision
+from trainables.stage_sources import source_of
 from trainables.store import Store
 
 POINTS = ("file", "progress.write", "progress.rename", "stage.manifest", "stage.renamed")
@@ -90,7 +91,7 @@ def test_n02_a_weight_that_is_no_number_is_never_a_result(tmp_path, stages):
     run.restore(None)
     with torch.no_grad():
         next(run._network.module.parameters())[0] = math.nan
-    source = stage_run.source_of(run.job, stage.evaluations[0])
+    source = source_of(run.job, stage.evaluations[0])
     with pytest.raises(FloatingPointError, match="not finite"):
         evaluate(run._network, source, stage.spec)
     result = run.advance()
@@ -104,7 +105,7 @@ def test_n02_a_weight_that_is_no_number_is_never_a_result(tmp_path, stages):
 def test_n02_a_pixel_is_a_whole_number_and_cannot_be_nan(tmp_path, stages):
     stage = next(iter(stages().stages.values()))
     run = run_of(tmp_path, stage)
-    source = stage_run.source_of(run.job, stage.evaluations[0])
+    source = source_of(run.job, stage.evaluations[0])
     assert source.view.images_NHWC.dtype == np.uint8
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from trainables.errors import DataError
-from trainables.models import Network, build_model
+from trainables.models import Network, build_model, weights
 from trainables.models.normalise import normalise
 from trainables.models.weights import load_all, load_body, read_weights, torchvision_weights
 from trainables.spec import ModelSpec
@@ -229,9 +229,23 @@ def test_a_long_name_of_a_class_does_not_hold_up_the_reader(tmp_path):
         file.write_bytes(head + b"c" + name + b"\n" + name + b"\n.")
         with pytest.raises(DataError, match="not a plain state dict"):
             read_weights(file, ModelSpec(name="tiny"))
+    with zipfile.ZipFile(file, "w") as zipped:
+        zipped.writestr("nothing", b"")
+    file.write_bytes(b"\x80\x02c" + name + b"\n" + name + b"\n." + file.read_bytes())
+    with pytest.raises(DataError, match="not a plain state dict"):  # torch looks at the beginning
+        read_weights(file, ModelSpec(name="tiny"))
     archive = tmp_path / "b.pt"
     with zipfile.ZipFile(archive, "w") as zipped:
         zipped.writestr("b/data.pkl", b"\x80\x02c" + name + b"\n" + name + b"\n.")
         zipped.writestr("b/version", b"3\n")
     with pytest.raises(DataError):
         read_weights(archive, ModelSpec(name="tiny"))
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    file = tmp_path / "a.pt"
+    torch.save({"fc.weight": torch.ones(2)}, file)
+    assert set(read_weights(file, ModelSpec(name="tiny"))) == {"fc.weight"}
+    monkeypatch.setattr(weights, "LARGEST_PICKLE_BYTES", 10)
+    with pytest.raises(DataError, match="not a plain state dict"):
+        read_weights(file, ModelSpec(name="tiny"))

@@ -53,7 +53,7 @@ def normalise(images_BCHW: Tensor, convention: str) -> Tensor:
     """
     if normalisation(convention).order == "BGR":
         images_BCHW = images_BCHW.flip(1)
-    scale, shift = _constants(convention, images_BCHW.device)
+    scale, shift = factors(convention, images_BCHW.device)
     if own_kernels.run_on(images_BCHW.device):
         return _on_gpu(images_BCHW, scale, shift)
     inputs_BCHW = images_BCHW.float()
@@ -69,8 +69,8 @@ def _on_gpu(images_BCHW: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 @cache
-def _constants(convention: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Factors and summands per channel, brought to a device once: a GPU would be waited for."""
+def factors(convention: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Factors and summands (C,), brought to a device once: a GPU would be waited for."""
     mean, std, _ = normalisation(convention)
     scale = 1 / torch.tensor(std)
     return scale.to(device), (-torch.tensor(mean) * scale).to(device)

@@ -29,20 +29,19 @@ def check_precision(device: torch.device, precision: str) -> None:
         raise ConfigError(f"{name} has no bfloat16; run with --train.precision float32")
 
 
-def to_device(module: nn.Module, device: torch.device) -> nn.Module:
+def to_device(module: nn.Module, device: torch.device) -> None:
     """Move a network, in place, channels last; its parameters keep their names."""
     module.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if own_kernels.run_on(device):
         quicken(module)
-    return module
 
 
 def quicken(module: nn.Module) -> None:
     """Give layers that compute the same in fewer passes over memory; needs Triton."""
-    from trainables.models.pool_kernels import max_pool, pools_here  # Triton is where GPUs are
+    from trainables.models.pool_kernels import is_supported, max_pool  # Triton is where GPUs are
 
     for layer in module.modules():
-        if isinstance(layer, nn.MaxPool2d) and pools_here(layer):
+        if isinstance(layer, nn.MaxPool2d) and is_supported(layer):
             _replace(layer, partial(max_pool, layer))
         if type(layer).forward is nn.Sequential.forward:
             _join_bias_and_relu(layer)

@@ -18,13 +18,13 @@ WARPS = 8
 
 
 def max_pool(pool: nn.MaxPool2d, images_BCHW: Tensor) -> Tensor:
-    """What the layer makes; square windows without dilation (`pools_here`)."""
+    """What the layer makes; square windows without dilation (`is_supported`)."""
     images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
     made: Any = _Pool.apply(images_BCHW, _numbers(pool), pool.ceil_mode)
     return made
 
 
-def pools_here(pool: nn.MaxPool2d) -> bool:
+def is_supported(pool: nn.MaxPool2d) -> bool:
     """Whether `max_pool` knows such a layer."""
     numbers = (pool.kernel_size, pool.stride, pool.padding)
     return pool.dilation == 1 and not pool.return_indices and all(type(n) is int for n in numbers)

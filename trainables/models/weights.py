@@ -6,6 +6,7 @@ import pickletools
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
+from itertools import repeat
 from pathlib import Path
 from typing import IO
 
@@ -23,7 +24,8 @@ from trainables.models.npy_file import MAGIC as NPY_MAGIC
 from trainables.spec import ModelSpec
 
 #: A zip archive, and a pickle of protocol 2 on: torch's present form and its first.
-TORCH_MAGICS = (b"PK\x03\x04", b"\x80")
+ARCHIVE_MAGIC = b"PK\x03\x04"
+TORCH_MAGICS = (ARCHIVE_MAGIC, b"\x80")
 #: Of a class or function in a pickle; torch's own have less than 60 characters.
 LONGEST_NAME = 500
 #: Names and shapes of tensors, without their values.
@@ -121,17 +123,19 @@ def _refuse_long_names(path: Path) -> None:
 
 def _pickles(path: Path) -> Iterator[IO[bytes]]:
     """The pickles of a torch file, each at its beginning: in an archive one, else five in a row."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.filename.endswith("data.pkl"):
-                    if member.file_size > LARGEST_PICKLE_BYTES:
-                        raise pickle.UnpicklingError("it unpacks to too much")
-                    yield archive.open(member)
-        return
     with path.open("rb") as file:
-        for _ in range(5):
-            yield file
+        if file.read(4) != ARCHIVE_MAGIC:  # as torch; `is_zipfile` looks at the end
+            file.seek(0)
+            yield from repeat(file, 5)
+            return
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.filename.endswith("data.pkl"):
+                continue
+            if member.file_size > LARGEST_PICKLE_BYTES:
+                raise pickle.UnpicklingError("it unpacks to too much")
+            with archive.open(member) as file:
+                yield file
 
 
 def _refuse_unsafe_switch() -> None:
