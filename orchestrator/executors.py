@@ -4,7 +4,6 @@ import errno
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any
 
 from orchestrator.launch import Launch
 from trainables.errors import describe
@@ -46,7 +45,7 @@ def run_inline(launch: Launch) -> None:
 
 
 def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) -> None:
-    """The plan through Tune: a trial per stage with all its `cluster.bundles_of`, parents gated."""
+    """The plan through Tune: trials of one stage or some, with all its `cluster.bundles_of`."""
     environment = {
         "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -67,38 +66,18 @@ def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) 
         StageSearcher,
         TransitionScheduler,
         place_of,
-        saved_seconds,
     )
+    from orchestrator.trials import Trials
     from trainables.trainable import StageTrainable
 
-    trials = launch.folder.absolute() / "tune"
-
-    def config_of(key: str) -> dict[str, Any]:
-        folder = launch.parent_folder(key)
-        launch.started(key)
-        return {
-            "key": key,
-            "job": launch.job(key).model_dump_json(),
-            "parent_folder": None if folder is None else str(folder),
-        }
-
-    scheduler = TransitionScheduler()
-
-    def ended(key: str, trial_id: str) -> None:
-        if trial_id in scheduler.dropped:
-            launch.again(key)
-        else:
-            launch.ended(key, trial_id, saved_seconds(trials / trial_id))
-
-    searcher = StageSearcher(
-        launch.schedule, launch.next_stage, config_of, ended, launch.stop.event
-    )
+    folder = launch.folder.absolute() / "tune"
+    trials = Trials(launch, slots, folder)
     group = tune.PlacementGroupFactory([*resources], strategy="SPREAD")
     tuner = Tuner(
         tune.with_resources(StageTrainable, group),
         tune_config=TuneConfig(
-            search_alg=searcher,
-            scheduler=scheduler,
+            search_alg=StageSearcher(trials),
+            scheduler=TransitionScheduler(trials),
             num_samples=TRIALS_A_STAGE * max(len(launch.missing), 1),
             max_concurrent_trials=slots,
             reuse_actors=True,
@@ -106,10 +85,10 @@ def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) 
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=RunConfig(
-            name=trials.name,
-            **place_of(trials.parent),
+            name=folder.name,
+            **place_of(folder.parent),
             verbose=0,
-            callbacks=[EventCallback(launch.reported)],
+            callbacks=[EventCallback(trials)],
             failure_config=FailureConfig(max_failures=3),
             checkpoint_config=CheckpointConfig(checkpoint_frequency=0),
         ),

@@ -1,8 +1,5 @@
 """Tune's view of the schedule: a Searcher that gates stages, a scheduler that sets their parent."""
 
-import json
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from orchestrator.schedule import Schedule
+from orchestrator.trials import Trials
 from trainables.bucket import original_of
 from trainables.errors import TakenBackError
 
@@ -26,35 +23,14 @@ class StageSearcher(Searcher):
     A TrialScheduler cannot hold a trial back; a Searcher can.
     """
 
-    def __init__(
-        self,
-        schedule: Schedule,
-        next_stage: Callable[[], str | None],
-        config_of: Callable[[str], dict[str, Any]],
-        on_complete: Callable[[str, str], None],
-        stop: threading.Event,
-    ) -> None:
+    def __init__(self, trials: Trials) -> None:
         super().__init__()
-        self._schedule = schedule
-        self._next_stage = next_stage
-        self._config_of = config_of
-        self._on_complete = on_complete
-        self._stop = stop
-        self._running: dict[str, str] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles it for its own restore, which is never used."""
-        return {}
+        self._trials = trials
 
     def suggest(self, trial_id: str) -> Any:
-        """The config of the next stage; None to wait; FINISHED, which Tune's own type omits."""
-        if self._stop.is_set():
-            return Searcher.FINISHED
-        key = self._next_stage()
-        if key is None:
-            return Searcher.FINISHED if self._schedule.exhausted else None
-        self._running[trial_id] = key
-        return self._config_of(key)
+        """The config of the next trial; None to wait; FINISHED, which Tune's own type omits."""
+        config = self._trials.begin(trial_id)
+        return Searcher.FINISHED if config is None and self._trials.exhausted else config
 
     def on_trial_complete(
         self,
@@ -63,7 +39,7 @@ class StageSearcher(Searcher):
         error: bool = False,  # noqa: ARG002, FBT001, FBT002
     ) -> None:
         """The trial has ended and its checkpoint is saved: its children may start."""
-        self._on_complete(self._running.pop(trial_id), trial_id)
+        self._trials.end(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the plan is a function of the recipe and the store."""
@@ -73,31 +49,33 @@ class StageSearcher(Searcher):
 
 
 class TransitionScheduler(FIFOScheduler):
-    """Gives each new trial its parent's folder as the checkpoint that Tune restores it from.
+    """Gives each new trial its parent's folder as the checkpoint that Tune restores it from."""
 
-    Attributes:
-        dropped: trials that Tune ended though they had tries left. It does so when two tasks of one
-            lost actor fail at once: the second finds the trial waiting for its next try.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, trials: Trials) -> None:
         super().__init__()
-        self.dropped: set[str] = set()
+        self._trials = trials
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Note a trial that should have been tried again; such a one has ended before it starts."""
+        """Note a trial that should have been tried again; such a one has ended before it starts.
+
+        Tune ends it when two tasks of one lost actor fail at once: the second finds the trial
+        waiting for its next try.
+        """
         if trial.status == Trial.PENDING and trial.should_recover():
-            self.dropped.add(trial.trial_id)
+            self._trials.dropped(trial.trial_id)
         super().on_trial_error(tune_controller, trial)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Point the trial at the checkpoint of the stage that it continues."""
-        folder = trial.config.get("parent_folder")
-        if folder is not None:
-            checkpoint = _checkpoint(Path(folder))
-            restored = _TrainingResult(checkpoint=checkpoint, metrics={})
-            trial._restore_checkpoint_result = restored  # noqa: SLF001 - as Trial(restore_path=)
+        _restore_from_parent(trial)
         super().on_trial_add(tune_controller, trial)
+
+
+def _restore_from_parent(trial: Trial) -> None:
+    folder = trial.config["parent_folder"]
+    checkpoint = None if folder is None else _checkpoint(Path(folder))
+    restored = None if checkpoint is None else _TrainingResult(checkpoint=checkpoint, metrics={})
+    trial._restore_checkpoint_result = restored  # noqa: SLF001 - as Trial(restore_path=)
 
 
 def _checkpoint(folder: Path) -> Any:  # Tune's Checkpoint; its two names confuse type checkers
@@ -118,14 +96,10 @@ def place_of(folder: Path) -> dict[str, Any]:
 
 
 class EventCallback(Callback):
-    """Hands each epoch's result to the driver's log."""
+    """Hands each epoch's result to the driver, and tries a trial again where it had come to."""
 
-    def __init__(self, reported: Callable[[str, dict[str, Any]], None]) -> None:
-        self._reported = reported
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing, see `StageSearcher`."""
-        return {}
+    def __init__(self, trials: Trials) -> None:
+        self._trials = trials
 
     def on_trial_result(
         self,
@@ -135,8 +109,13 @@ class EventCallback(Callback):
         result: dict[str, Any],
         **info: Any,  # noqa: ARG002
     ) -> None:
-        """Report a result under its stage's key."""
-        self._reported(trial.config["key"], result)
+        """Report a result; a trial that goes on with another stage has all its tries again."""
+        config = self._trials.reported(trial.trial_id, result)
+        if config is not None:
+            trial.config = config
+            _restore_from_parent(trial)
+            trial.run_metadata.num_failures = 0
+            trial.run_metadata.invalidate_cache()
 
     def on_trial_recover(
         self,
@@ -161,14 +140,3 @@ def lost_its_node(error_file: str | None) -> bool:
         return False
     last = Path(error_file).read_text(encoding="utf-8").rpartition("Failure # ")[2]
     return any(words in last for words in TAKEN_BACK)
-
-
-def saved_seconds(trial: Path) -> dict[str, float] | None:
-    """A stage's seconds by kind of work, as its trial left them when Tune saved it."""
-    file = trial / "checkpoint_000000" / "address.json"
-    original = original_of(file)
-    try:
-        text = file.read_bytes() if original is None else original.bucket.read(original.path)
-        return json.loads(text or b"")["seconds"]
-    except (OSError, ValueError, KeyError):
-        return None

@@ -1,7 +1,7 @@
 """A run without running it: the real schedule on simulated slots. Pure.
 
-The driver is one server: it starts and ends stages one after another, whatever the number of
-slots. Its seconds per stage bound how many GPUs it can feed.
+The driver is one server: it starts and ends trials and notes stages one after another, whatever the
+number of slots. Its seconds for each bound how many GPUs it can feed.
 """
 
 import heapq
@@ -19,8 +19,9 @@ class Conditions:
 
     Attributes:
         slots: stages that run at a time.
-        driver_s: of the driver, for starting and ending one trial.
-        stages_per_trial: consecutive starts that share one trial, and its `driver_s`.
+        trial_s: of the driver, for starting and ending one trial.
+        stage_s: of the driver, for what one stage reports.
+        per_trial: stages that share a trial at most, see `Schedule.next_trial`.
         startup_s: until a slot takes its first stage, at the start and after a failure.
         between_failures_s: mean time between failures of one slot's node.
         epochs: of a stage; a failure loses the running one.
@@ -28,8 +29,9 @@ class Conditions:
     """
 
     slots: int
-    driver_s: float = 0.0
-    stages_per_trial: int = 1
+    trial_s: float = 0.0
+    stage_s: float = 0.0
+    per_trial: int = 1
     startup_s: float = 0.0
     between_failures_s: float = math.inf
     epochs: int = 10
@@ -45,14 +47,18 @@ class Simulated:
     driver_busy_s: float = 0.0
 
 
+#: Stages of one trial, and the seconds that each has left.
+_Work = list[tuple[str, float]]
+
+
 @dataclass(order=True)
 class _Event:
-    """Something at a time: a slot becomes free, or its node fails, with a stage or without."""
+    """Something at a time: a slot is free (no work), its first stage ends, or its node fails."""
 
     at_s: float
     order: int
-    key: str | None = field(compare=False, default=None)
-    left_s: float = field(compare=False, default=0.0)
+    work: _Work = field(compare=False, default_factory=list)
+    failed: bool = field(compare=False, default=False)
 
 
 class _Run:
@@ -68,59 +74,69 @@ class _Run:
         self._events = [_Event(conditions.startup_s, i) for i in range(conditions.slots)]
         self._order = conditions.slots
         self._free_at: list[float] = []
-        self._again: list[tuple[str, float]] = []
+        self._again: list[_Work] = []
         self._driver_free_s = 0.0
         self.result = Simulated()
 
     def go(self) -> Simulated:
         while self._events:
             self._take(heapq.heappop(self._events))
-            while self._free_at and (work := self._next()) is not None:
-                self._start(heapq.heappop(self._free_at), *work)
+            while self._free_at and (work := self._next()):
+                begin_s = self._drive(heapq.heappop(self._free_at), self._given.trial_s / 2)
+                self._begin(begin_s, work)
             if self._schedule.finished and not self._again:
                 break
         return self.result
 
-    def _next(self) -> tuple[str, float] | None:
-        """Stages that a failure interrupted come before new ones, as Tune has it."""
+    def _next(self) -> _Work:
+        """Trials that a failure interrupted come before new ones, as Tune has it."""
         if self._again:
             return self._again.pop(0)
-        key = self._schedule.next_ready()
-        return None if key is None else (key, self._seconds[key])
+        take = self._schedule.next_ready
+        keys = self._schedule.next_trial(self._given.slots, self._given.per_trial, take)
+        return [(key, self._seconds[key]) for key in keys]
 
-    def _start(self, free_at_s: float, key: str, left_s: float) -> None:
-        begin_s = self._drive(free_at_s)
+    def _begin(self, at_s: float, work: _Work) -> None:
+        key, left_s = work[0]
         fails_s = self._fails_after()
         if fails_s < left_s:
             epoch_s = self._seconds[key] / self._given.epochs
             kept_s = math.floor(fails_s / epoch_s) * epoch_s if epoch_s else 0.0
-            self._push(begin_s + fails_s, key, left_s - kept_s)
+            self._push(at_s + fails_s, [(key, left_s - kept_s), *work[1:]], failed=True)
         else:
-            self._push(begin_s + left_s, key, 0.0)
+            self._push(at_s + left_s, work)
 
     def _take(self, event: _Event) -> None:
-        if event.key is None:
+        if not event.work:
             heapq.heappush(self._free_at, event.at_s)
-        elif event.left_s > 0:
+        elif event.failed:
             self.result.failures += 1
-            self._again.append((event.key, event.left_s))
-            self._push(event.at_s + self._given.startup_s, None, 0.0)
+            self._again.append(event.work)
+            self._push(event.at_s + self._given.startup_s, [])
         else:
-            ended_s = self._drive(event.at_s)
-            self._schedule.finish(event.key, usable=True)
-            self.result.seconds = max(self.result.seconds, ended_s)
-            heapq.heappush(self._free_at, ended_s)
+            self._end(event.at_s, event.work)
 
-    def _drive(self, asked_s: float) -> float:
-        """Half of a trial's driver time, when the driver comes to it."""
-        spent_s = self._given.driver_s / 2 / self._given.stages_per_trial
+    def _end(self, at_s: float, work: _Work) -> None:
+        """The first stage ends; the trial's next does not wait for the driver, a new trial does."""
+        (key, _), *others = work
+        ended_s = self._drive(at_s, self._given.stage_s)
+        self._schedule.finish(key, usable=True)
+        if others:
+            self._begin(at_s, others)
+        else:
+            ended_s = self._drive(ended_s, self._given.trial_s / 2)
+            heapq.heappush(self._free_at, ended_s)
+        self.result.seconds = max(self.result.seconds, ended_s)
+
+    def _drive(self, asked_s: float, spent_s: float) -> float:
+        """When the driver has done something that it is asked for at a time."""
         self._driver_free_s = max(asked_s, self._driver_free_s) + spent_s
         self.result.driver_busy_s += spent_s
         return self._driver_free_s
 
-    def _push(self, at_s: float, key: str | None, left_s: float) -> None:
+    def _push(self, at_s: float, work: _Work, *, failed: bool = False) -> None:
         self._order += 1
-        heapq.heappush(self._events, _Event(at_s, self._order, key, left_s))
+        heapq.heappush(self._events, _Event(at_s, self._order, work, failed))
 
     def _fails_after(self) -> float:
         mean_s = self._given.between_failures_s

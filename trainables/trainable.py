@@ -16,6 +16,7 @@ from trainables.memory import keep_freed_memory
 from trainables.ray_blocks import stream_by_ray
 from trainables.stage_job import StageJob
 from trainables.stage_run import StageRun
+from trainables.store import Store
 
 #: Of stage processes; the driver keeps 0.
 NICENESS = 5
@@ -24,9 +25,10 @@ NICENESS = 5
 class StageTrainable(tune.Trainable):
     """Drives a `StageRun` through Tune's own restore, train and save calls.
 
-    `config["job"]` is the JSON of a `StageJob`. The checkpoint that Tune restores first is the
-    parent's folder in the store; the checkpoint that Tune saves names the stage's own folder
-    there, so weights are written once.
+    `config["jobs"]` are the JSON of `StageJob`s, trained one after another: of one, or of several
+    that are short. The checkpoint that Tune restores first is the first one's parent's folder in
+    the store, the next ones restore theirs; the checkpoint that Tune saves names the last one's own
+    folder there, so weights are written once.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -55,11 +57,15 @@ class StageTrainable(tune.Trainable):
             self._end_at_once(number, frame)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next stage; the process and its opened views stay."""
-        self._job = StageJob.model_validate_json(new_config["job"])
+        """Take the next stages; the process and its opened views stay."""
+        self._jobs = [StageJob.model_validate_json(job) for job in new_config["jobs"]]
+        self._next_job()
+        return True
+
+    def _next_job(self) -> None:
+        self._job = self._jobs.pop(0)
         self._record: dict[str, str] = {}
         self._run: StageRun | None = None
-        return True
 
     def load_checkpoint(self, checkpoint: dict | str | None) -> None:
         """Restore the parent's weights, or this stage's own progress if there is any."""
@@ -75,25 +81,51 @@ class StageTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train one epoch; the last one also evaluates. At the end it repeats its last word.
 
+        A stage that is not the trial's last is put into the store here, Tune saves only that.
+
         Raises:
             TakenBackError: after SIGTERM, which costs Tune this actor; the stage goes on elsewhere.
         """
-        run = self._run or self._start(None)
+        run = self._run or self._start(self._parent())
         self._in_step = True
         result = run.advance()
+        status = result["status"]
+        over = status != "running" and not self._goes_on(run)
         self._in_step = False
-        ended = result["status"] != "running"
-        unfinished = result["status"] in ("running", "stopped")
+        unfinished = status in ("running", "stopped")
         if self._told_to_end and unfinished and not self._job.stop_requested():
             raise TakenBackError
-        return result | {"done": ended, "should_checkpoint": ended, "trial_pid": os.getpid()}
+        return result | {"done": over, "should_checkpoint": over, "trial_pid": os.getpid()}
+
+    def _goes_on(self, run: StageRun) -> bool:
+        """Put an ended stage into the store and turn to the next; False where Tune is to save it.
+
+        So a store that cannot be written is met in Tune's save, which it tries again.
+        """
+        if run.status == "stopped" or not self._jobs:
+            return False
+        try:
+            run.commit()
+        except OSError:
+            return False
+        self._next_job()
+        return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Commit the stage to the store and leave its address for Tune."""
-        run = self._run or self._start(None)
+        run = self._run or self._start(self._parent())
         folder = run.commit()
         address = {"folder": str(folder) if folder else None, "seconds": run.seconds}
         (Path(checkpoint_dir) / "address.json").write_text(json.dumps(address))
+
+    def _parent(self) -> Path | None:
+        """Where the store has the weights that a stage begins with, if Tune has not restored it."""
+        parent = self._job.spec.parent
+        entry = None if parent is None else Store(Path(self._job.here().store)).find(parent)
+        if entry is None:
+            return None
+        self._record["restored_from"] = entry.folder.name
+        return entry.folder
 
     def _start(self, folder: Path | None) -> StageRun:
         record = self._job.record | self._record | {"trial_id": self.trial_id}

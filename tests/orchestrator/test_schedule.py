@@ -1,5 +1,7 @@
+import pytest
+
 from orchestrator.plan import make_plan
-from orchestrator.schedule import Schedule
+from orchestrator.schedule import Schedule, stages_per_trial
 from orchestrator.simulation import Conditions, simulate
 
 
@@ -33,6 +35,29 @@ def test_the_longest_chain_starts_first(experiment):
     first = plan.stages[schedule.next_ready()]
     assert first.spec.subset.n_images == 8144
     assert first.spec.views[0].form == "high"
+
+
+def test_short_stages_that_nothing_waits_for_share_a_trial_and_fewer_do_towards_the_end(experiment):
+    plan, schedule, _ = schedule_of(experiment())
+    trials = []
+    while keys := schedule.next_trial(2, 8, schedule.next_ready):
+        trials.append(keys)
+        for key in keys:
+            schedule.finish(key, usable=True)
+    assert sorted(key for keys in trials for key in keys) == sorted(plan.stages)
+    parents = {key for key in plan.stages if plan.children()[key]}
+    assert all(len(keys) == 1 for keys in trials if parents & {*keys}), "others wait for them"
+    sizes = [len(keys) for keys in trials]
+    assert max(sizes) == 8
+    assert sizes[-4:] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("mean_s", "slots", "expected"),
+    [(17.0, 2, 1), (17.0, 200, 1), (17.0, 1000, 5), (100.0, 1000, 1), (0.05, 2, 4), (0.0, 9, 16)],
+)
+def test_stages_share_trials_only_where_the_driver_could_not_keep_up(mean_s, slots, expected):
+    assert stages_per_trial(mean_s, slots) == expected
 
 
 def test_children_wait_for_their_parents(experiment):

@@ -1,5 +1,7 @@
 """Simulated runs add up: driver, start-up and failures cost what they say, and nothing is lost."""
 
+import dataclasses
+
 import pytest
 
 from orchestrator.plan import make_plan
@@ -35,17 +37,31 @@ def test_no_run_beats_the_bound_and_table_2_comes_close_to_it(experiment, slots)
 
 def test_the_driver_is_paid_once_for_each_stage(experiment):
     plan, seconds = table(experiment)
-    slow = run(plan, seconds, Conditions(1, driver_s=10.0))
+    slow = run(plan, seconds, Conditions(1, trial_s=9.0, stage_s=1.0))
     assert slow.driver_busy_s == pytest.approx(10.0 * len(seconds))
     assert slow.seconds == pytest.approx(sum(seconds.values()) + 10.0 * len(seconds))
-    shared = run(plan, seconds, Conditions(1, driver_s=10.0, stages_per_trial=4))
-    assert shared.driver_busy_s == pytest.approx(slow.driver_busy_s / 4)
+
+
+def test_stages_that_share_trials_pay_for_fewer_of_them_and_each_for_itself(experiment):
+    plan, seconds = table(experiment)
+    shared = run(plan, seconds, Conditions(1, trial_s=9.0, stage_s=1.0, per_trial=4))
+    n_trials = (shared.driver_busy_s - len(seconds)) / 9.0
+    assert len(seconds) / 4 < n_trials < len(seconds) / 2
+    # Only the last report of a trial is waited for.
+    assert shared.seconds == pytest.approx(sum(seconds.values()) + 10.0 * n_trials)
+
+
+def test_sharing_trials_makes_a_run_hardly_longer_where_the_driver_costs_nothing(experiment):
+    plan, seconds = table(experiment)
+    for slots in (2, 5, 13):
+        alone = run(plan, seconds, Conditions(slots)).seconds
+        assert run(plan, seconds, Conditions(slots, per_trial=16)).seconds < 1.06 * alone
 
 
 def test_a_driver_that_is_slower_than_its_slots_decides_the_makespan(experiment):
     plan, _ = table(experiment)
     seconds = dict.fromkeys(plan.stages, 0.001)
-    found = run(plan, seconds, Conditions(1000, driver_s=1.0))
+    found = run(plan, seconds, Conditions(1000, trial_s=1.0))
     assert len(seconds) <= found.seconds < 1.05 * len(seconds)
 
 
@@ -61,6 +77,9 @@ def test_failures_cost_at_most_an_epoch_and_a_start_up_each(experiment):
     given = Conditions(1, startup_s=5.0, between_failures_s=total / 20, epochs=10, seed=3)
     found = run(plan, seconds, given)
     assert found.failures > 5
+    shared = run(plan, seconds, dataclasses.replace(given, per_trial=8))
+    assert shared.failures > 5
+    assert shared.seconds - total - 5.0 <= shared.failures * (longest / 10 + 5.0) + 1e-6
     lost = found.seconds - total - 5.0
     assert 0 < lost <= found.failures * (longest / 10 + 5.0) + 1e-6
     assert run(plan, seconds, given) == found, "the same seed gives the same run"

@@ -1,5 +1,6 @@
 """What a trial does to its process."""
 
+import errno
 import os
 import signal
 
@@ -36,7 +37,7 @@ def trial_of(tmp_path, stage, monkeypatch):
     """Makes trials of the stage; this process gets its own answer to SIGTERM back."""
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(os, "nice", lambda by: 0)
-    yield lambda: StageTrainable({"job": run_of(tmp_path, stage).job.model_dump_json()})
+    yield lambda: StageTrainable({"jobs": [run_of(tmp_path, stage).job.model_dump_json()]})
     signal.signal(signal.SIGTERM, before)
 
 
@@ -84,7 +85,7 @@ def test_k07_told_to_end_while_a_stage_is_evaluated_it_is_finished_and_the_next_
     trial.save_checkpoint(str(tmp_path))
     assert sha(Store(tmp_path / "store").find(stage.key).folder) == sha(golden)
     job = run_of(tmp_path, stage, "other").job
-    trial.reset_config({"job": job.model_dump_json()})
+    trial.reset_config({"jobs": [job.model_dump_json()]})
     with pytest.raises(TakenBackError):
         trial.step()
 
@@ -98,11 +99,46 @@ def test_k07_told_to_end_between_stages_a_process_ends_at_once(trial_of):
     assert asked == [signal.SIGTERM]
 
 
+def test_stages_that_share_a_trial_are_stored_one_after_another_and_only_the_last_by_tune(
+    tmp_path, stages
+):
+    plan = stages(cells={"high": [8], "low": [4]})
+    runs = [run_of(tmp_path, stage) for stage in plan.stages.values()]
+    trial = StageTrainable({"jobs": [run.job.model_dump_json() for run in runs]})
+    results = [trial.step() for _ in range(4)]
+    assert [r["status"] for r in results] == ["running", "done", "running", "done"]
+    assert [r["done"] for r in results] == [False, False, False, True]
+    store = Store(tmp_path / "store")
+    parent, child = (run.job.key for run in runs)
+    assert store.find(child) is None
+    trial.save_checkpoint(str(tmp_path))
+    record = store.find(child).json("stage.json")
+    assert record["restored_from"] == store.find(parent).folder.name
+    folders = [finish(run_of(tmp_path, plan.stages[parent], "golden"))[1]]
+    folders.append(finish(run_of(tmp_path, plan.stages[child], "golden"), folders[0])[1])
+    assert [sha(store.find(key).folder) for key in (parent, child)] == [*map(sha, folders)]
+
+
+def test_f02_a_store_that_cannot_be_written_in_a_shared_trial_is_met_by_tunes_save(
+    tmp_path, stage, monkeypatch
+):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    job = run_of(tmp_path, stage).job.model_dump_json()
+    trial = StageTrainable({"jobs": [job, job]})
+    monkeypatch.setattr(Store, "commit", full)
+    result = [trial.step() for _ in range(4)][-1]
+    assert (result["status"], result["done"], result["should_checkpoint"]) == ("done", True, True)
+    with pytest.raises(OSError, match="No space left"):
+        trial.save_checkpoint(str(tmp_path))
+
+
 def test_k07_where_the_run_itself_is_stopped_nothing_goes_elsewhere(tmp_path, stage, trial_of):
     stop = tmp_path / ".stop"
     job = run_of(tmp_path, stage, stop_file=str(stop)).job
     trial = trial_of()
-    trial.reset_config({"job": job.model_dump_json()})
+    trial.reset_config({"jobs": [job.model_dump_json()]})
     trial.step()
     trial._told_to_end = True
     stop.touch()

@@ -1,0 +1,91 @@
+"""Which stages each of Tune's trials trains: one, or several where the driver has no time."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from orchestrator.launch import Launch
+from trainables.bucket import original_of
+
+
+class Trials:
+    """The stages that each running trial has still to train, the running one first."""
+
+    def __init__(self, launch: Launch, slots: int, folder: Path) -> None:
+        """No trial yet.
+
+        Args:
+            launch: what the driver keeps of the run.
+            slots: trials at a time.
+            folder: in which each trial has one with its name.
+        """
+        self._launch = launch
+        self._slots = slots
+        self._folder = folder
+        self._keys: dict[str, list[str]] = {}
+        self._dropped: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles what it is given, for a restore of its own that is never used."""
+        return {}
+
+    @property
+    def exhausted(self) -> bool:
+        """No stage is to be started any more."""
+        return self._launch.stop.event.is_set() or self._launch.schedule.exhausted
+
+    def begin(self, trial_id: str) -> dict[str, Any] | None:
+        """The config of a new trial; None at the end, and while all that is left waits."""
+        keys = [] if self.exhausted else self._launch.next_trial(self._slots)
+        if not keys:
+            return None
+        self._keys[trial_id] = keys
+        return self._start(keys)
+
+    def _start(self, keys: list[str]) -> dict[str, Any]:
+        folder = self._launch.parent_folder(keys[0])
+        self._launch.started(keys[0])
+        return {
+            "jobs": [self._launch.job(key).model_dump_json() for key in keys],
+            "parent_folder": None if folder is None else str(folder),
+        }
+
+    def reported(self, trial_id: str, result: dict[str, Any]) -> dict[str, Any] | None:
+        """Take a result of the trial's stage.
+
+        Returns:
+            Where that was the stage's end and the trial goes on with its next: the config with
+            which it would be tried again from there.
+        """
+        running, *others = self._keys[trial_id]
+        self._launch.reported(running, result)
+        if result["status"] == "running" or result["done"]:
+            return None
+        self._launch.ended(running, trial_id, result["seconds"])
+        self._keys[trial_id] = others
+        return self._start(others)
+
+    def dropped(self, trial_id: str) -> None:
+        """Tune ends this trial though it had tries left."""
+        self._dropped.add(trial_id)
+
+    def end(self, trial_id: str) -> None:
+        """A trial is over; stages that it did not come to go into others."""
+        running, *others = self._keys.pop(trial_id)
+        if trial_id in self._dropped:
+            others = [running, *others]
+        else:
+            self._launch.ended(running, trial_id, _saved_seconds(self._folder / trial_id))
+        for key in others:
+            self._launch.again(key)
+
+
+def _saved_seconds(trial: Path) -> dict[str, float] | None:
+    """A stage's seconds by kind of work, as its trial left them when Tune saved it."""
+    file = trial / "checkpoint_000000" / "address.json"
+    original = original_of(file)
+    try:
+        text = file.read_bytes() if original is None else original.bucket.read(original.path)
+        return json.loads(text or b"")["seconds"]
+    except (OSError, ValueError, KeyError):
+        return None
