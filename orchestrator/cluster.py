@@ -209,6 +209,7 @@ def ray_session(machine: Machine, on_death: Callable[[str], None] = tell) -> Ite
         on_death: ends this process when one of Ray's own has died that was started here.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it reports to Ray's makers
     import ray
 
     if ray.is_initialized():

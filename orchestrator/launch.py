@@ -130,9 +130,10 @@ class Launch:
         self._note_blocked(self.schedule.finish(key, usable=entry.kind == "stage"))
         return True
 
-    def started(self, key: str) -> None:
-        """A stage begins."""
-        self._log.write("stage_start", key=key, name=self._plan.stages[key].name)
+    def started(self, key: str, trial_id: str | None = None) -> None:
+        """A stage begins, in a trial of Tune's or without."""
+        name = self._plan.stages[key].name
+        self._log.write("stage_start", key=key, name=name, trial_id=trial_id)
 
     def reported(self, key: str, result: dict[str, Any]) -> None:
         """A stage has finished an epoch or ended."""

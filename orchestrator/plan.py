@@ -4,7 +4,7 @@ import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 from orchestrator.cells import cells_of, drafts_of, token
@@ -46,6 +46,14 @@ class Plan:
     streamed: set[str] = field(default_factory=set)
     unshared_stages: int = 0
     unshared_images: int = 0
+
+    @cached_property
+    def ends(self) -> dict[str, list[str]]:
+        """Keys of last stages to the cells that end with them; of a whole plan."""
+        found: dict[str, list[str]] = {}
+        for name, (_, last) in self.cells.items():
+            found.setdefault(last, []).append(name)
+        return found
 
     @property
     def images(self) -> int:

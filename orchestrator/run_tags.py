@@ -130,4 +130,4 @@ def stage_run_name(plan: Plan, stage: PlannedStage) -> str:
 
 def cells_ending_with(plan: Plan, key: str) -> list[str]:
     """Cells whose last stage this is."""
-    return [name for name, (_, last) in plan.cells.items() if last == key]
+    return plan.ends.get(key, [])

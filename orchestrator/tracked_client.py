@@ -6,18 +6,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-#: Bounds for a tracking server that does not answer; the defaults block for minutes.
-BOUNDS = {
+#: Bounds for a tracking server that does not answer (the defaults block for minutes); and nobody
+#: else is told what is logged.
+DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 SQLITE = "sqlite:///"
 
 
 def open_client(uri: str) -> Any:
     """A client of the server or database at an address."""
-    for name, value in BOUNDS.items():
+    for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -42,6 +42,7 @@ class _Child:
     offset: int
     mirrored: set[int]
     tested: set[str]
+    tags: dict[str, str]
     nonfinite: set[str]
     points: list[Any]
     params: list[Any]
@@ -168,7 +169,9 @@ class Tracker:
 
     def _mirror(self, event: Event) -> None:
         if event["event"] == "stage_start":
-            self._child(event["key"], cache="miss")
+            name = self._plan.stages[event["key"]].name
+            place = {"trial_id": str(event.get("trial_id")), "folder": f"{name}-{event['key'][:8]}"}
+            self._child(event["key"], "miss", place)
         elif event["event"] == "epoch":
             self._add_epoch(self._child(event["key"], cache="miss"), event["record"])
         elif event["event"] == "stage_end":
@@ -176,29 +179,30 @@ class Tracker:
         elif event["event"] == "adopted":
             self._adopt(event)
 
-    def _child(self, key: str, cache: str) -> _Child:
+    def _child(self, key: str, cache: str, place: dict[str, str] | None = None) -> _Child:
+        """The stage's run; tags that are known when it begins cost no transaction at its end."""
         if key in self._children:
             return self._children[key]
         stage = self._plan.stages[key]
         run = self._known.get(key)
         if run is None:
-            run = self._create_child(stage, cache)
+            tags = stage_tags(self._plan, stage, self._parent_id, cache) | (place or {})
+            run = self._create_child(stage, tags)
             mirrored, tested, params = set(), set(), self._params(stage)
         else:
             history = self._client.get_metric_history(run.info.run_id, "train/accuracy")
             mirrored = {point.step for point in history}
-            tested = set(run.data.metrics)
+            tested, tags = set(run.data.metrics), run.data.tags
             params = [] if run.data.params else self._params(stage)
             if run.info.status != "FINISHED":
                 self._reopen(run)
         offset = epochs_before(self._plan, stage)
         now = time.monotonic()
-        child = _Child(run.info.run_id, offset, mirrored, tested, set(), [], params, now)
+        child = _Child(run.info.run_id, offset, mirrored, tested, tags, set(), [], params, now)
         self._children[key] = child
         return child
 
-    def _create_child(self, stage: PlannedStage, cache: str) -> Any:
-        tags = stage_tags(self._plan, stage, self._parent_id, cache)
+    def _create_child(self, stage: PlannedStage, tags: dict[str, str]) -> Any:
         name = stage_run_name(self._plan, stage)
         return self._client.create_run(self._experiment_id, run_name=name, tags=tags)
 
@@ -228,7 +232,8 @@ class Tracker:
         return [self._entities.Metric(k, v, now_ms, step) for k, v in finite.items()]
 
     def _flush(self, child: _Child, tags: dict[str, str] | None = None) -> None:
-        entries = [self._entities.RunTag(k, v) for k, v in (tags or {}).items()]
+        new = {k: v for k, v in (tags or {}).items() if child.tags.get(k) != v}
+        entries = [self._entities.RunTag(k, v) for k, v in new.items()]
         if child.points or child.params or entries:
             fault_point("mlflow")
             self._client.log_batch(child.run_id, child.points, child.params, entries)

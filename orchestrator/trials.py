@@ -40,11 +40,11 @@ class Trials:
         if not keys:
             return None
         self._keys[trial_id] = keys
-        return self._start(keys)
+        return self._start(trial_id, keys)
 
-    def _start(self, keys: list[str]) -> dict[str, Any]:
+    def _start(self, trial_id: str, keys: list[str]) -> dict[str, Any]:
         folder = self._launch.parent_folder(keys[0])
-        self._launch.started(keys[0])
+        self._launch.started(keys[0], trial_id)
         return {
             "jobs": [self._launch.job(key).model_dump_json() for key in keys],
             "parent_folder": None if folder is None else str(folder),
@@ -63,7 +63,7 @@ class Trials:
             return None
         self._launch.ended(running, trial_id, result["seconds"])
         self._keys[trial_id] = others
-        return self._start(others)
+        return self._start(trial_id, others)
 
     def dropped(self, trial_id: str) -> None:
         """Tune ends this trial though it had tries left."""

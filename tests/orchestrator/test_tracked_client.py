@@ -1,15 +1,18 @@
 """MLflow's client is bounded: a server that never answers is given up."""
 
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
 
-from orchestrator.tracked_client import BOUNDS, open_client
+from orchestrator.tracked_client import DEFAULTS, open_client
 
 
 def test_m03_a_server_that_never_answers_is_given_up(monkeypatch):
-    for name in BOUNDS:
+    for name in DEFAULTS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -19,6 +22,21 @@ def test_m03_a_server_that_never_answers_is_given_up(monkeypatch):
 
 
 def test_m03_a_call_takes_ten_seconds_at_most():
-    retries = int(BOUNDS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
-    timeout_s = int(BOUNDS["MLFLOW_HTTP_REQUEST_TIMEOUT"])
+    retries = int(DEFAULTS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
+    timeout_s = int(DEFAULTS["MLFLOW_HTTP_REQUEST_TIMEOUT"])
     assert (1 + retries) * timeout_s <= 10
+
+
+def test_mlflow_reports_nothing_to_its_makers(tmp_path):
+    """In a process that does not look like a test: there MLflow would not report anyway."""
+    code = (
+        "from orchestrator.tracked_client import open_client\n"
+        "open_client('http://127.0.0.1:9')\n"
+        "from mlflow.telemetry.client import get_telemetry_client\n"
+        "print(get_telemetry_client())"
+    )
+    environment = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "None"
