@@ -3,10 +3,10 @@
 `python benchmarks/scaling.py` simulates Table 2 with the stage times of
 docs/results/table2-cars-small (their spread included) and the driver's seconds of
 docs/results/scaling/driver.json, and writes table and figure beside that file. `--measure`
-measures those seconds first: a real run of stages that end at once, through Ray Tune, the
-Searcher, the event log and MLflow. `--check` runs the demo (or another recipe) on 1 and 2 slots,
-compares its makespan with the simulated one, and ends with status 1 where they differ by more than
-a tenth; it needs a machine without other work.
+measures those seconds first: real runs of stages that end at once, through Ray Tune, the
+Searcher, the event log and MLflow, with one stage a trial and with several. `--check` runs the demo
+(or another recipe) on 1 and 2 slots, compares its makespan with the simulated one, and ends with
+status 1 where they differ by more than a tenth; it needs a machine without other work.
 """
 
 import argparse
@@ -15,6 +15,8 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,9 @@ from orchestrator.experiment import Experiment, Facts, load_experiment
 from orchestrator.flags import parse
 from orchestrator.plan import Plan, make_plan
 from orchestrator.recipe_files import load_recipe
-from orchestrator.schedule import Schedule, critical_tails
+from orchestrator.schedule import Schedule, critical_tails, stages_per_trial
 from orchestrator.simulation import Conditions, Simulated, lower_bound_s, simulate
+from orchestrator.tracking import Tracker
 
 REPOSITORY = Path(__file__).parents[1]
 MEASURED = REPOSITORY / "docs" / "results" / "table2-cars-small"
@@ -39,11 +42,11 @@ GPUS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 SEEDS = (1, 5, 100, 1266)
 #: By how much a simulated makespan may differ from the real one.
 AGREE = 0.10
-#: Stages that share one trial in the second simulation: what it would take to push the knee out.
+#: Stages that share one trial at most where the driver's seconds are measured.
 PER_TRIAL = 8
-#: The driver's threads share one interpreter, so all their seconds count; these are ways out of it.
+#: The driver's thread and MLflow's share one interpreter, so the seconds of both count.
+ALONE = "one stage a trial"
 MLFLOW_APART = "MLflow apart"
-SEVERAL = f"and {PER_TRIAL} stages a trial"
 #: A node that takes five minutes to come and fails every four hours: spot in a bad week.
 SPOT = {"startup_s": 300.0, "between_failures_s": 4 * 3600.0}
 
@@ -84,6 +87,9 @@ def table(driver: dict[str, float]) -> pd.DataFrame:
     work. Start-up is added to the bound where there is any.
     """
     plan, seconds = measured_plan()
+    mean_s = sum(seconds.values()) / len(seconds)
+    costs = {"trial_s": driver["trial_s"], "stage_s": driver["stage_s"]}
+    apart = costs | {"stage_s": driver["stage_apart_s"]}
     rows = []
     for seeds in SEEDS:
         whole, all_seconds = repeated(plan, seconds, seeds)
@@ -91,12 +97,13 @@ def table(driver: dict[str, float]) -> pd.DataFrame:
         longest = max(critical_tails(whole, whole.children(), all_seconds).values())
         for gpus in GPUS:
             bound = lower_bound_s(total, longest, gpus)
+            shared = {"per_trial": stages_per_trial(mean_s, gpus)}
             variants = {
-                "no driver": Conditions(gpus),
-                "driver": Conditions(gpus, driver["process_s"]),
-                MLFLOW_APART: Conditions(gpus, driver["driver_s"]),
-                SEVERAL: Conditions(gpus, driver["driver_s"], PER_TRIAL),
-                "driver, spot": Conditions(gpus, driver["process_s"], **SPOT),
+                "no driver": Conditions(gpus, **shared),
+                "driver": Conditions(gpus, **costs, **shared),
+                ALONE: Conditions(gpus, **costs),
+                MLFLOW_APART: Conditions(gpus, **apart, **shared),
+                "driver, spot": Conditions(gpus, **costs, **shared, **SPOT),
             }
             found = {
                 name: run(whole, all_seconds, given).seconds / (bound + given.startup_s)
@@ -131,8 +138,8 @@ def figure(frame: pd.DataFrame, driver: dict[str, float]) -> None:
     for i, (cells, part) in enumerate(frame.groupby("cells")):
         colour = f"C{i}"
         axes.plot(part["GPUs"], 1 / part["driver"], "o-", color=colour, label=f"{cells:,} cells")
+        axes.plot(part["GPUs"], 1 / part[ALONE], ":", color=colour)
         axes.plot(part["GPUs"], 1 / part[MLFLOW_APART], "--", color=colour)
-        axes.plot(part["GPUs"], 1 / part[SEVERAL], ":", color=colour)
     axes.set_title("How near a run of Table 2 comes to the shortest possible, by GPUs (simulated)")
     axes.set_xscale("log")
     axes.set_xlabel("GPUs (one stage each)")
@@ -140,61 +147,80 @@ def figure(frame: pd.DataFrame, driver: dict[str, float]) -> None:
     axes.set_ylabel("lower bound / makespan (1: no order of stages is shorter)")
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.3)
-    told = f"driver {driver['process_s'] * 1000:.0f} ms a stage"
-    axes.legend(title=f"{told}\ndashed: {MLFLOW_APART}\ndotted: {MLFLOW_APART} {SEVERAL}")
+    told = (
+        f"driver {driver['stage_s'] * 1000:.0f} ms a stage, {driver['trial_s'] * 1000:.0f} a trial"
+    )
+    axes.legend(title=f"{told}\ndotted: {ALONE}\ndashed: {MLFLOW_APART}")
     for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         with mpl.rc_context({"svg.hashsalt": "scaling"}):
             drawn.savefig(RESULTS / f"scaling.{ending}", metadata=metadata)
 
 
-def timed_run(name: str, flags: list[str], slots: int) -> dict[str, Any]:
-    """A real run on so many slots: seconds of the driver's own thread, of MLflow's, and events."""
+def timed_run(name: str, flags: list[str], slots: int, per_trial: int = 0) -> dict[str, Any]:
+    """A real run on so many slots: CPU seconds of the driver's own thread and MLflow's; events."""
     with tempfile.TemporaryDirectory() as folder:
         recipe, _ = parse(name, flags)
         cpus = local_cpus() // slots
-        machine = Machine(Path(folder), cpus_per_stage=max(cpus, 1))
+        machine = Machine(Path(folder), cpus_per_stage=max(cpus, 1), stages_per_trial=per_trial)
         experiment = load_experiment(recipe, machine.root, must_exist=True)
-        clock, real = {}, orchestrator.sweep.run_tune
-
-        def clocked(*arguments: Any) -> None:
-            began = time.thread_time(), time.process_time(), time.perf_counter()
-            real(*arguments)
-            ended = time.thread_time(), time.process_time(), time.perf_counter()
-            parts = ("thread_s", "process_s", "wall_s")
-            clock.update({n: e - b for n, b, e in zip(parts, began, ended, strict=True)})
-
-        orchestrator.sweep.run_tune = clocked
-        try:
+        with (
+            clocked(orchestrator.sweep, "run_tune") as driver,
+            clocked(Tracker, "_mirror") as mlflow,
+        ):
             sweep = orchestrator.sweep.Sweep(
                 experiment, make_plan([experiment]), machine, "f2c run", Console(quiet=True)
             )
             outcome = sweep.run()
-        finally:
-            orchestrator.sweep.run_tune = real
-        outcome.tracker.finish("done", {}, "", [])
+            outcome.tracker.finish("done", {}, "", [])
         events = (outcome.folder / "events.jsonl").read_text().splitlines()
-        n_stages = len(outcome.progress.trained)
-        return clock | {
-            "stages": n_stages,
-            "mlflow_s": outcome.tracker.seconds,
-            "events": [json.loads(line) for line in events],
+        told = [json.loads(line) for line in events]
+        ends = [event for event in told if event["event"] == "stage_end"]
+        return {
+            "stages": len(ends),
+            "trials": len({event["trial_id"] for event in ends}),
+            "driver_s": sum(driver),
+            "mlflow_s": sum(mlflow),
+            "events": told,
             "plan": sweep.plan,
         }
 
 
+@contextmanager
+def clocked(owner: Any, name: str) -> Iterator[list[float]]:
+    """The CPU seconds that each call of a function takes of the thread that it is called in."""
+    real, spent = getattr(owner, name), []
+
+    def call(*arguments: Any) -> Any:
+        began = time.thread_time()
+        try:
+            return real(*arguments)
+        finally:
+            spent.append(time.thread_time() - began)
+
+    setattr(owner, name, call)
+    try:
+        yield spent
+    finally:
+        setattr(owner, name, real)
+
+
 def measure(seeds: int) -> None:
-    """Write driver.json from a run of stages of two short epochs."""
+    """Write driver.json from two runs of stages of two short epochs; one shares its trials."""
     flags = ["--seeds", *map(str, range(seeds)), "--cells.high", *map(str, range(9))]
     flags += ["--cells.low", *map(str, range(1, 9)), "--cells.mixed", *map(str, range(2, 9))]
-    found = timed_run(str(REPOSITORY / "tests" / "small.yaml"), flags, slots=2)
-    n = found["stages"]
+    small = str(REPOSITORY / "tests" / "small.yaml")
+    alone, shared = (timed_run(small, flags, 2, per_trial) for per_trial in (1, PER_TRIAL))
+    n = alone["stages"]
+    trial_s = (alone["driver_s"] - shared["driver_s"]) / (alone["trials"] - shared["trials"])
+    own_s = alone["driver_s"] / n - trial_s
     record = {
-        "driver_s": round(found["thread_s"] / n, 5),
-        "process_s": round(found["process_s"] / n, 5),
-        "mlflow_s": round(found["mlflow_s"] / n, 5),
+        "trial_s": round(trial_s, 5),
+        "stage_s": round(own_s + shared["mlflow_s"] / n, 5),
+        "stage_apart_s": round(own_s, 5),
         "stages": n,
-        "what": "CPU seconds a stage of the driver's own thread, and of its whole process; "
-        "wall-clock seconds a stage in MLflow's thread (sqlite)",
+        "trials": [alone["trials"], shared["trials"]],
+        "what": "CPU seconds of the driver's interpreter for a trial and for a stage in it, of two "
+        "runs of the same stages in so many trials; for a stage without MLflow's thread (sqlite)",
         "machine": f"{platform.machine()}, 2 cores, shared with other work",
         "date": time.strftime("%Y-%m-%d"),
     }
@@ -203,8 +229,9 @@ def measure(seeds: int) -> None:
     print(json.dumps(record, indent=1))
 
 
-def check(driver_s: float, recipe: str) -> bool:
+def check(driver: dict[str, float], recipe: str) -> bool:
     """Whether simulated and real makespans agree, given the same stages' own seconds."""
+    driver_s = driver["trial_s"] + driver["stage_s"]
     worst = 0.0
     for slots in (1, 2):
         found = timed_run(recipe, [], slots)
@@ -212,13 +239,25 @@ def check(driver_s: float, recipe: str) -> bool:
         ends = {e["key"]: e["at"] for e in found["events"] if e["event"] == "stage_end"}
         seconds = {key: max(ends[key] - starts[key] - driver_s, 0.0) for key in ends}
         real = max(ends.values()) - min(starts.values())
-        simulated = run(found["plan"], seconds, Conditions(slots, driver_s)).seconds
+        given = Conditions(slots, driver["trial_s"], driver["stage_s"])
+        simulated = run(found["plan"], seconds, given).seconds
         print(
             f"{slots} slots: real {real:.1f} s, simulated {simulated:.1f} s, "
             f"{simulated / real - 1:+.1%}"
         )
         worst = max(worst, abs(simulated / real - 1))
     return worst <= AGREE
+
+
+def fed(mean_s: float, driver: dict[str, float], per_trial: int = 0) -> int:
+    """How many GPUs the driver can keep busy with stages of so many seconds."""
+    gpus = 1
+    while True:
+        sharing = per_trial or stages_per_trial(mean_s, gpus)
+        cost_s = driver["trial_s"] / sharing + driver["stage_s"]
+        if gpus * cost_s > mean_s:
+            return gpus - 1
+        gpus += 1
 
 
 def main() -> None:
@@ -231,14 +270,14 @@ def main() -> None:
         measure(given.seeds)
     driver = json.loads((RESULTS / "driver.json").read_text())
     if given.check:
-        sys.exit(not check(driver["process_s"], given.check))
+        sys.exit(not check(driver, given.check))
     frame = table(driver)
     write(frame, driver)
     print(frame.to_string(index=False, float_format=lambda x: f"{x:.3f}"))
     _, seconds = measured_plan()
     mean_s = sum(seconds.values()) / len(seconds)
-    for name, cost_s in (("driver", driver["process_s"]), (MLFLOW_APART, driver["driver_s"])):
-        print(f"{name}: stages of {mean_s:.1f} s, {mean_s / cost_s:,.0f} GPUs fed")
+    print(f"stages of {mean_s:.1f} s: {fed(mean_s, driver, 1):,} GPUs fed with {ALONE}, ", end="")
+    print(f"{fed(mean_s, driver):,} as it is")
 
 
 if __name__ == "__main__":
