@@ -70,12 +70,24 @@ def read_events(file: Path) -> Iterator[Event]:
             yield event
 
 
+LONGEST_PAUSE_S = 1.0
+
+
 class Background:
     """Runs jobs in order on a thread of its own; the first failure ends it, never the run."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, share: float = 1.0) -> None:
+        """Begin.
+
+        Args:
+            name: of the thread.
+            share: of the interpreter's time that the jobs take at most, until `drain`. What comes
+                faster waits in memory.
+        """
         self.failure: str | None = None
         self.seconds = 0.0
+        self._pauses = 1 / share - 1
+        self._hurry = threading.Event()
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -86,6 +98,7 @@ class Background:
 
     def drain(self) -> None:
         """Wait for everything queued, then end."""
+        self._hurry.set()
         self._jobs.put(None)
         self._thread.join()
 
@@ -93,10 +106,12 @@ class Background:
         while (job := self._jobs.get()) is not None:
             if self.failure is not None:
                 continue
-            began = time.perf_counter()
+            began, cpu_began_s = time.perf_counter(), time.thread_time()
             try:
                 job()
             except Exception as error:  # whatever a client or server may raise
                 first = str(error).partition("\n")[0]
                 self.failure = hide_secrets(f"{type(error).__name__}: {first[:200]}")
             self.seconds += time.perf_counter() - began
+            pause_s = self._pauses * (time.thread_time() - cpu_began_s)
+            self._hurry.wait(min(pause_s, LONGEST_PAUSE_S))

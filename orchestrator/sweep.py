@@ -48,7 +48,7 @@ from orchestrator.results import (
     write_results,
 )
 from orchestrator.run_tags import tracking_uri
-from orchestrator.tracking import Tracker
+from orchestrator.tracking import SHARE, Tracker
 from trainables.entry import Entry
 from trainables.prepare import IN_PROCESS_PHOTOS
 from trainables.spec import ViewSpec
@@ -108,7 +108,8 @@ class Sweep:
         self._write_recipe()
         write_plan(self.folder / "plan.json", self.plan)
         inventory = self._whole_inventory()
-        tracker = Tracker(self.experiment, self.plan, self.machine.root, uri)
+        share = SHARE if self.machine.executor == "ray" else 1.0
+        tracker = Tracker(self.experiment, self.plan, self.machine.root, uri, share=share)
         try:
             return self._run(inventory, tracker)
         except Exception as error:

@@ -32,6 +32,8 @@ from trainables.faults import fault_point
 
 #: Points are sent at most this often per run, and at a stage's end.
 FLUSH_EVERY_S = 2.0
+#: Of the interpreter that it shares with a driver of Tune; what it lacks then, it sends at the end.
+SHARE = 0.25
 STATUS = {"done": "FINISHED", "stopped": "KILLED"}
 ENDINGS = ("stage_end", "adopted")
 
@@ -53,9 +55,19 @@ class Tracker:
     """Mirrors a run's events into MLflow, on a thread of its own."""
 
     def __init__(
-        self, experiment: Experiment, plan: Plan, root: Path, uri: str, *, trains: bool = True
+        self,
+        experiment: Experiment,
+        plan: Plan,
+        root: Path,
+        uri: str,
+        *,
+        trains: bool = True,
+        share: float = 1.0,
     ) -> None:
-        """Begin, or reopen, the sweep's run; `trains` is False where a record is only mirrored."""
+        """Begin, or reopen, the sweep's run; `trains` is False where a record is only mirrored.
+
+        `share` is that of the interpreter's time which mirroring takes at most until `finish`.
+        """
         self._experiment = experiment
         self._trains = trains
         self._attempt = 1
@@ -64,7 +76,7 @@ class Tracker:
         self.uri = uri
         self.link: str | None = None
         self._children: dict[str, _Child] = {}
-        self._background = Background("mlflow")
+        self._background = Background("mlflow", share)
         self._background.submit(self._open)
 
     @property

@@ -1,8 +1,10 @@
 """The record of a run: appended, whole line by line, whatever happened to the run before."""
 
 import threading
+import time
+from types import SimpleNamespace
 
-from orchestrator.events import Background, EventLog, read_events
+from orchestrator.events import LONGEST_PAUSE_S, Background, EventLog, read_events
 
 
 def test_a_line_that_was_cut_costs_no_later_one(tmp_path):
@@ -51,6 +53,31 @@ def test_m04_a_slow_server_does_not_hold_up_the_run():
     answers.set()
     background.drain()
     assert done == list(range(100))
+    assert background.failure is None
+
+
+def test_jobs_that_would_take_more_than_their_share_of_the_interpreter_wait_in_between():
+    def work() -> None:
+        until = time.thread_time() + 0.005
+        while time.thread_time() < until:
+            pass
+
+    pauses = []
+    for share in (1.0, 0.25):
+        background = Background("test", share)
+        background._hurry = SimpleNamespace(wait=pauses.append, set=lambda: None)
+        background.submit(work)
+        background.drain()
+    assert pauses[0] == 0.0
+    assert 3 * 0.005 <= pauses[1] <= LONGEST_PAUSE_S
+
+
+def test_once_the_end_is_waited_for_nothing_pauses_any_more():
+    background = Background("test", share=1e-9)
+    done = threading.Event()
+    background.submit(done.set)
+    background.submit(done.wait)
+    background.drain()
     assert background.failure is None
 
 
