@@ -3,9 +3,27 @@
 from typing import Any
 
 from orchestrator.experiment import Experiment
-from orchestrator.run_tags import MAX_TAG_LENGTH
+from orchestrator.recipe import Recipe
+from orchestrator.run_tags import MAX_TAG_LENGTH, experiment_note
 
 GROUPS = ("data", "model", "train", "cells", "subset")
+
+
+def experiment_of(client: Any, recipe: Recipe, location: str | None) -> str:
+    """The id of the experiment that holds a recipe's runs; made where there is none.
+
+    Args:
+        client: of MLflow.
+        recipe: names its data set and table.
+        location: of a new one's artifacts, None for the server's own.
+    """
+    name = f"{recipe.data.dataset}/{recipe.table}"
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return found.experiment_id
+    made = client.create_experiment(name, location)
+    client.set_experiment_tag(made, "mlflow.note.content", experiment_note(recipe))
+    return made
 
 
 def log_recipe(client: Any, run_id: str, experiment: Experiment) -> None:

@@ -18,7 +18,6 @@ from orchestrator.plan import Plan, PlannedStage
 from orchestrator.run_tags import (
     MAX_TAG_LENGTH,
     epochs_before,
-    experiment_note,
     source_tags,
     stage_params,
     stage_run_name,
@@ -27,7 +26,7 @@ from orchestrator.run_tags import (
 )
 from orchestrator.tracked_client import SQLITE, open_client
 from orchestrator.tracked_model import BestCell, log_best
-from orchestrator.tracked_recipe import log_recipe
+from orchestrator.tracked_recipe import experiment_of, log_recipe
 from trainables.faults import fault_point
 
 #: Points are sent at most this often per run, and at a stage's end.
@@ -113,18 +112,10 @@ class Tracker:
             import mlflow.entities
         self._entities = mlflow.entities
         self._client = open_client(self.uri)
+        store = self._root.absolute() / "mlartifacts"
+        location = store.as_uri() if self.uri.startswith(SQLITE) else None
         recipe = self._experiment.recipe
-        name = f"{recipe.data.dataset}/{recipe.table}"
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
-            store = self._root.absolute() / "mlartifacts"
-            location = store.as_uri() if self.uri.startswith(SQLITE) else None
-            self._experiment_id = self._client.create_experiment(name, location)
-            self._client.set_experiment_tag(
-                self._experiment_id, "mlflow.note.content", experiment_note(recipe)
-            )
-        else:
-            self._experiment_id = found.experiment_id
+        self._experiment_id = experiment_of(self._client, recipe, location)
         self._open_parent()
         base = self.uri if self.uri.startswith("http") else "http://127.0.0.1:5000"
         self.link = f"{base}/#/experiments/{self._experiment_id}/runs?workflowType=machine_learning"
@@ -199,7 +190,8 @@ class Tracker:
         run = self._known.get(key)
         if run is None:
             tags = stage_tags(self._plan, stage, self._parent_id, cache) | (place or {})
-            run = self._create_child(stage, tags)
+            name = stage_run_name(self._plan, stage)
+            run = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
             mirrored, tested, params = set(), set(), self._params(stage)
         else:
             history = self._client.get_metric_history(run.info.run_id, "train/accuracy")
@@ -213,10 +205,6 @@ class Tracker:
         child = _Child(run.info.run_id, offset, mirrored, tested, tags, set(), [], params, now)
         self._children[key] = child
         return child
-
-    def _create_child(self, stage: PlannedStage, tags: dict[str, str]) -> Any:
-        name = stage_run_name(self._plan, stage)
-        return self._client.create_run(self._experiment_id, run_name=name, tags=tags)
 
     def _params(self, stage: PlannedStage) -> list[Any]:
         return [self._entities.Param(name, value) for name, value in stage_params(stage).items()]
