@@ -31,12 +31,13 @@ class Trials:
 
     @property
     def exhausted(self) -> bool:
-        """No stage is to be started any more."""
-        return self._launch.stop.event.is_set() or self._launch.schedule.exhausted
+        """No stage is to be started any more; those of a running trial may still come back."""
+        stopped = self._launch.stop.event.is_set()
+        return stopped or (self._launch.schedule.exhausted and not self._keys)
 
     def begin(self, trial_id: str) -> dict[str, Any] | None:
         """The config of a new trial; None at the end, and while all that is left waits."""
-        keys = [] if self.exhausted else self._launch.next_trial(self._slots)
+        keys = [] if self._launch.stop.event.is_set() else self._launch.next_trial(self._slots)
         if not keys:
             return None
         self._keys[trial_id] = keys
