@@ -11,6 +11,7 @@ status 1 where they differ by more than a tenth; it needs a machine without othe
 
 import argparse
 import json
+import math
 import platform
 import sys
 import tempfile
@@ -24,26 +25,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.console import Console
+from rounds import REPOSITORY, clocked
 
+import orchestrator.schedule
 import orchestrator.sweep
 from orchestrator.cluster import Machine, local_cpus
 from orchestrator.experiment import Experiment, Facts, load_experiment
 from orchestrator.flags import parse
 from orchestrator.plan import Plan, make_plan
 from orchestrator.recipe_files import load_recipe
-from orchestrator.schedule import Schedule, critical_tails, stages_per_trial
+from orchestrator.schedule import MOST_PER_TRIAL, TRIAL_S, TRIALS_SHARE, Schedule, critical_tails
 from orchestrator.simulation import Conditions, Simulated, lower_bound_s, simulate
 from orchestrator.tracking import SHARE, Tracker
 
-REPOSITORY = Path(__file__).parents[1]
 MEASURED = REPOSITORY / "docs" / "results" / "table2-cars-small"
 RESULTS = REPOSITORY / "docs" / "results" / "scaling"
 GPUS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 SEEDS = (1, 5, 100, 1266)
+#: Of a stage where the driver's seconds are measured, as many as in the simulated table.
+EPOCHS = 4
 #: By how much a simulated makespan may differ from the real one.
 AGREE = 0.10
-#: Stages that share one trial at most where the driver's seconds are measured.
-PER_TRIAL = 8
 #: The driver's thread and MLflow's share one interpreter, so the seconds of both count.
 BEFORE = "one stage a trial, MLflow at once"
 #: A node that takes five minutes to come and fails every four hours: spot in a bad week.
@@ -86,7 +88,6 @@ def table(driver: dict[str, float]) -> pd.DataFrame:
     work. Start-up is added to the bound where there is any.
     """
     plan, seconds = measured_plan()
-    mean_s = sum(seconds.values()) / len(seconds)
     costs, both = costs_of(driver)
     rows = []
     for seeds in SEEDS:
@@ -95,17 +96,17 @@ def table(driver: dict[str, float]) -> pd.DataFrame:
         longest = max(critical_tails(whole, whole.children(), all_seconds).values())
         for gpus in GPUS:
             bound = lower_bound_s(total, longest, gpus)
-            shared = {"per_trial": stages_per_trial(mean_s, gpus)}
             variants = {
-                "no driver": Conditions(gpus, **shared),
-                "driver": Conditions(gpus, **costs, **shared),
+                "no driver": Conditions(gpus),
+                "driver": Conditions(gpus, **costs),
                 BEFORE: Conditions(gpus, **both),
-                "driver, spot": Conditions(gpus, **costs, **shared, **SPOT),
+                "driver, spot": Conditions(gpus, **costs, **SPOT),
             }
-            found = {
-                name: run(whole, all_seconds, given).seconds / (bound + given.startup_s)
-                for name, given in variants.items()
-            }
+            found = {}
+            for name, given in variants.items():
+                with at_most(1 if name == BEFORE else MOST_PER_TRIAL):
+                    made_s = run(whole, all_seconds, given).seconds
+                found[name] = made_s / (bound + given.startup_s)
             head = {"cells": len(plan.cells) * seeds, "GPUs": gpus, "bound_h": bound / 3600}
             mlflow_s = driver["mlflow_s"] * len(whole.stages) - SHARE * found["driver"] * bound
             left = {"MLflow_after_h": max(mlflow_s, 0.0) / 3600}
@@ -122,6 +123,14 @@ def costs_of(driver: dict[str, float]) -> tuple[dict[str, float], dict[str, floa
     rest = 1 - SHARE
     now = {"trial_s": driver["trial_s"] / rest, "stage_s": driver["stage_s"] / rest}
     return now, {"trial_s": driver["trial_s"], "stage_s": driver["stage_s"] + driver["mlflow_s"]}
+
+
+@contextmanager
+def at_most(per_trial: int) -> Iterator[None]:
+    """So many stages share a trial at most."""
+    orchestrator.schedule.MOST_PER_TRIAL = per_trial
+    yield
+    orchestrator.schedule.MOST_PER_TRIAL = MOST_PER_TRIAL
 
 
 def write(frame: pd.DataFrame, driver: dict[str, float]) -> None:
@@ -164,12 +173,12 @@ def figure(frame: pd.DataFrame, driver: dict[str, float]) -> None:
             drawn.savefig(RESULTS / f"scaling.{ending}", metadata=metadata)
 
 
-def timed_run(name: str, flags: list[str], slots: int, per_trial: int = 0) -> dict[str, Any]:
+def timed_run(name: str, flags: list[str], slots: int) -> dict[str, Any]:
     """A real run on so many slots: CPU seconds of the driver's own thread and MLflow's; events."""
     with tempfile.TemporaryDirectory() as folder:
         recipe, _ = parse(name, flags)
         cpus = local_cpus() // slots
-        machine = Machine(Path(folder), cpus_per_stage=max(cpus, 1), stages_per_trial=per_trial)
+        machine = Machine(Path(folder), cpus_per_stage=max(cpus, 1))
         experiment = load_experiment(recipe, machine.root, must_exist=True)
         with (
             clocked(orchestrator.sweep, "run_tune") as driver,
@@ -193,31 +202,17 @@ def timed_run(name: str, flags: list[str], slots: int, per_trial: int = 0) -> di
         }
 
 
-@contextmanager
-def clocked(owner: Any, name: str) -> Iterator[list[float]]:
-    """The CPU seconds that each call of a function takes of the thread that it is called in."""
-    real, spent = getattr(owner, name), []
-
-    def call(*arguments: Any) -> Any:
-        began = time.thread_time()
-        try:
-            return real(*arguments)
-        finally:
-            spent.append(time.thread_time() - began)
-
-    setattr(owner, name, call)
-    try:
-        yield spent
-    finally:
-        setattr(owner, name, real)
-
-
 def measure(seeds: int) -> None:
-    """Write driver.json from two runs of stages of two short epochs; one shares its trials."""
+    """Write driver.json from two runs of stages of some short epochs; one shares its trials."""
     flags = ["--seeds", *map(str, range(seeds)), "--cells.high", *map(str, range(9))]
     flags += ["--cells.low", *map(str, range(1, 9)), "--cells.mixed", *map(str, range(2, 9))]
+    flags += ["--train.epochs", str(EPOCHS)]
     small = str(REPOSITORY / "tests" / "small.yaml")
-    alone, shared = (timed_run(small, flags, 2, per_trial) for per_trial in (1, PER_TRIAL))
+    runs = []
+    for per_trial in (1, MOST_PER_TRIAL):
+        with at_most(per_trial):
+            runs.append(timed_run(small, flags, 2))
+    alone, shared = runs
     n = alone["stages"]
     trial_s = (alone["driver_s"] - shared["driver_s"]) / (alone["trials"] - shared["trials"])
     record = {
@@ -256,14 +251,15 @@ def check(driver: dict[str, float], recipe: str) -> bool:
     return worst <= AGREE
 
 
-def fed(mean_s: float, trial_s: float, stage_s: float, per_trial: int = 0) -> int:
+def fed(mean_s: float, trial_s: float, stage_s: float, *, shares: bool) -> int:
     """How many GPUs the driver can keep busy with stages of so many seconds."""
-    gpus = 1
-    while True:
-        sharing = per_trial or stages_per_trial(mean_s, gpus)
-        if gpus * (trial_s / sharing + stage_s) > mean_s:
-            return gpus - 1
+    gpus = 0
+    sharing = 1
+    while (gpus + 1) * (trial_s / sharing + stage_s) <= mean_s:
         gpus += 1
+        needed = math.ceil((gpus + 1) * TRIAL_S / TRIALS_SHARE / mean_s)
+        sharing = min(needed, MOST_PER_TRIAL) if shares else 1
+    return gpus
 
 
 def main() -> None:
@@ -283,8 +279,10 @@ def main() -> None:
     _, seconds = measured_plan()
     mean_s = sum(seconds.values()) / len(seconds)
     now, before = costs_of(driver)
-    print(f"stages of {mean_s:.1f} s: {fed(mean_s, **now)} GPUs fed; {BEFORE}: ", end="")
-    print(fed(mean_s, **before, per_trial=1))
+    print(
+        f"stages of {mean_s:.1f} s: {fed(mean_s, **now, shares=True)} GPUs fed; {BEFORE}: ", end=""
+    )
+    print(fed(mean_s, **before, shares=False))
 
 
 if __name__ == "__main__":

@@ -28,8 +28,6 @@ class Machine:
     `gpus_per_stage` is a share of a GPU; above 0, stages train on CUDA. `data_cpus_per_stage` are
     reserved beside each stage for its photos where they are streamed, else 0. `copy_of` is the
     address of the bucket that `root` is this machine's copy of, None where it stands for itself.
-    `stages_per_trial` is how many short stages may share a trial of Tune, 0 for as many as it takes
-    to keep all slots busy.
     """
 
     root: Path
@@ -40,7 +38,6 @@ class Machine:
     tracking_uri: str | None = None
     copy_of: str | None = None
     data_cpus_per_stage: int = 0
-    stages_per_trial: int = 0
 
     @property
     def device(self) -> str:
@@ -56,8 +53,6 @@ def check_local_machine(machine: Machine) -> None:
     """
     if machine.cpus_per_stage < 1 or machine.gpus_per_stage < 0:
         raise ConfigError("--cpus-per-stage is at least 1 and --gpus-per-stage at least 0")
-    if machine.stages_per_trial < 0:
-        raise ConfigError("--stages-per-trial is at least 0, which chooses it")
     if machine.address != "local":
         return
     n_gpus, n_cpus = local_gpus(), local_cpus()

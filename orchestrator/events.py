@@ -81,8 +81,8 @@ class Background:
 
         Args:
             name: of the thread.
-            share: of the interpreter's time that the jobs take at most, until `drain`. What comes
-                faster waits in memory.
+            share: of the interpreter's time that jobs of up to a third of a second take at most,
+                until `drain`. What comes faster waits in memory.
         """
         self.failure: str | None = None
         self.seconds = 0.0

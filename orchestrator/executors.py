@@ -50,8 +50,6 @@ def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) 
         "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_RESULT_BUFFER_LENGTH": "1000",
-        "TUNE_RESULT_BUFFER_MIN_TIME_S": "4",
         "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # the Callback gives all of them back
         "TUNE_MAX_PENDING_TRIALS_PG": str(slots),
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",

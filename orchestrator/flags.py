@@ -58,7 +58,6 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
         cpus_per_stage: int = 1,
         gpus_per_stage: float | None = None,
         data_cpus_per_stage: int = 1,
-        stages_per_trial: int = 0,
         tracking_uri: str | None = None,
     ) -> Any:
         gpus = gpus_per_stage
@@ -66,8 +65,7 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
             gpus = 1.0 if address == "local" and local_gpus() else 0.0
         place = local_root(root), executor, address, cpus_per_stage, gpus, tracking_uri
         copy_of = root if is_bucket(root) else None
-        data_cpus = _data_cpus(recipe, executor, data_cpus_per_stage)
-        return recipe, Machine(*place, copy_of, data_cpus, stages_per_trial)
+        return recipe, Machine(*place, copy_of, _data_cpus(recipe, executor, data_cpus_per_stage))
 
     try:
         recipe, machine = tyro.cli(

@@ -14,7 +14,7 @@ from orchestrator.inventory import Inventory, complete
 from orchestrator.leases import Leases
 from orchestrator.plan import Plan
 from orchestrator.results import adopted
-from orchestrator.schedule import Schedule, stages_per_trial
+from orchestrator.schedule import Schedule
 from trainables.stage_job import StageJob
 from trainables.store import Store
 
@@ -64,7 +64,6 @@ class Launch:
         self._statuses: dict[str, dict[str, Any]] = {}
         seconds = {key: seconds_of(key) for key in plan.stages}
         self.schedule = Schedule(plan, set(inventory.missing), seconds)
-        self._mean_s = sum(seconds[key] for key in self.missing) / max(len(self.missing), 1)
         for key in inventory.diverged:
             self._note_blocked(self.schedule.finish(key, usable=False))
 
@@ -118,8 +117,7 @@ class Launch:
 
     def next_trial(self, slots: int) -> list[str]:
         """Take the stages of the next trial; none while all that is left waits for others."""
-        per_trial = self._machine.stages_per_trial or stages_per_trial(self._mean_s, slots)
-        return self.schedule.next_trial(slots, per_trial, self.next_stage)
+        return self.schedule.next_trial(slots, self.next_stage)
 
     def _adopt(self, key: str) -> bool:
         """Count a stage as ended if another driver has ended it since the run began."""
@@ -136,7 +134,7 @@ class Launch:
         self._log.write("stage_start", key=key, name=name, trial_id=trial_id)
 
     def reported(self, key: str, result: dict[str, Any]) -> None:
-        """A stage has finished an epoch or ended."""
+        """A stage has finished an epoch, or ended."""
         if "epoch" in result:
             names = ("epoch", "step", "loss", "accuracy", "lr", "images_seen", "seconds_epoch")
             record = {n: result[n] for n in names if n in result}

@@ -4,12 +4,11 @@ Pure: knows durations and endings, neither Ray nor time; so it also runs in simu
 """
 
 import heapq
-import math
 from collections.abc import Callable, Mapping
 
 from orchestrator.plan import Plan
 
-#: Of the driver, for a trial; `benchmarks/scaling.py --measure` measures it.
+#: Of the driver's time for a trial, with a margin; `benchmarks/scaling.py --measure` measures it.
 TRIAL_S = 0.02
 #: Of the driver's time, for trials; where one stage each would take more, short ones share them.
 TRIALS_SHARE = 0.25
@@ -56,29 +55,28 @@ class Schedule:
                 return key
         return None
 
-    def next_trial(self, slots: int, per_trial: int, take: Callable[[], str | None]) -> list[str]:
-        """Take the stages of the next trial: one, or some that no stage waits for.
+    def next_trial(self, slots: int, take: Callable[[], str | None]) -> list[str]:
+        """Take the stages of the next trial: one, or some short ones that no stage waits for.
 
-        The fewer are left, the fewer share a trial, so that no slot is idle while another has many.
+        As many as make it so long that the driver keeps up with trials in all slots; one that
+        others wait for is the first. The fewer are left, the fewer share one, so that no slot is
+        idle while another has many.
 
         Args:
             slots: trials at a time.
-            per_trial: stages in one, at most.
             take: `next_ready`, or what stands before it.
         """
-        most = min(per_trial, len(self._ready) // (2 * slots))
-        if (first := take()) is None:
-            return []
-        keys = [first]
-        if not self._is_awaited(first):
-            while len(keys) < most and self._next_is_unawaited() and (key := take()) is not None:
-                keys.append(key)
+        most = min(MOST_PER_TRIAL, len(self._ready) // (2 * slots))
+        missing_s = slots * TRIAL_S / TRIALS_SHARE
+        keys: list[str] = []
+        while not keys or (missing_s > 0 and len(keys) < most):
+            if (key := take()) is None:
+                break
+            if self._is_awaited(key):
+                return [key, *keys]
+            keys.append(key)
+            missing_s -= self._tail[key]
         return keys
-
-    def _next_is_unawaited(self) -> bool:
-        while self._ready and self._ready[0][1] not in self._waiting:
-            heapq.heappop(self._ready)
-        return bool(self._ready) and not self._is_awaited(self._ready[0][1])
 
     def _is_awaited(self, key: str) -> bool:
         return any(child in self._waiting for child in self._children[key])
@@ -124,12 +122,3 @@ def critical_tails(
         after = max((tails[child] for child in children[key]), default=0.0)
         tails[key] = seconds.get(key, 0.0) + after
     return tails
-
-
-def stages_per_trial(mean_s: float, slots: int) -> int:
-    """How many stages of so many seconds share a trial, so that the driver keeps up with the slots.
-
-    One, but for very many slots or very short stages.
-    """
-    trials_s = slots * TRIAL_S / TRIALS_SHARE
-    return max(1, min(MOST_PER_TRIAL, math.ceil(trials_s / max(mean_s, 1e-3))))

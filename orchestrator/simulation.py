@@ -21,7 +21,6 @@ class Conditions:
         slots: stages that run at a time.
         trial_s: of the driver, for starting and ending one trial.
         stage_s: of the driver, for what one stage reports.
-        per_trial: stages that share a trial at most, see `Schedule.next_trial`.
         startup_s: until a slot takes its first stage, at the start and after a failure.
         between_failures_s: mean time between failures of one slot's node.
         epochs: of a stage; a failure loses the running one.
@@ -31,7 +30,6 @@ class Conditions:
     slots: int
     trial_s: float = 0.0
     stage_s: float = 0.0
-    per_trial: int = 1
     startup_s: float = 0.0
     between_failures_s: float = math.inf
     epochs: int = 10
@@ -93,7 +91,7 @@ class _Run:
         if self._again:
             return self._again.pop(0)
         take = self._schedule.next_ready
-        keys = self._schedule.next_trial(self._given.slots, self._given.per_trial, take)
+        keys = self._schedule.next_trial(self._given.slots, take)
         return [(key, self._seconds[key]) for key in keys]
 
     def _begin(self, at_s: float, work: _Work) -> None:
@@ -117,12 +115,12 @@ class _Run:
             self._end(event.at_s, event.work)
 
     def _end(self, at_s: float, work: _Work) -> None:
-        """The first stage ends; the trial's next does not wait for the driver, a new trial does."""
+        """The first stage ends; what comes next in its slot waits for the driver."""
         (key, _), *others = work
         ended_s = self._drive(at_s, self._given.stage_s)
         self._schedule.finish(key, usable=True)
         if others:
-            self._begin(at_s, others)
+            self._begin(ended_s, others)
         else:
             ended_s = self._drive(ended_s, self._given.trial_s / 2)
             heapq.heappush(self._free_at, ended_s)

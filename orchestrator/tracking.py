@@ -6,7 +6,6 @@ resuming a sweep reopens them.
 
 import math
 import time
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,8 @@ from trainables.faults import fault_point
 
 #: Points are sent at most this often per run, and at a stage's end.
 FLUSH_EVERY_S = 2.0
-#: Of the interpreter that it shares with a driver of Tune; what it lacks then, it sends at the end.
+#: Of the interpreter that it shares with a driver of Tune; what it has not sent then, it sends at
+#: the end.
 SHARE = 0.25
 STATUS = {"done": "FINISHED", "stopped": "KILLED"}
 ENDINGS = ("stage_end", "adopted")
@@ -65,7 +65,7 @@ class Tracker:
     ) -> None:
         """Begin, or reopen, the sweep's run; `trains` is False where a record is only mirrored.
 
-        `share` is that of the interpreter's time which mirroring takes at most until `finish`.
+        `share` is about what mirroring takes of the interpreter's time, at most, until `finish`.
         """
         self._experiment = experiment
         self._trains = trains
@@ -107,11 +107,10 @@ class Tracker:
         self._background.drain()
 
     def _open(self) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import mlflow.entities
-        self._entities = mlflow.entities
         self._client = open_client(self.uri)
+        import mlflow.entities
+
+        self._entities = mlflow.entities
         store = self._root.absolute() / "mlartifacts"
         location = store.as_uri() if self.uri.startswith(SQLITE) else None
         recipe = self._experiment.recipe
@@ -171,10 +170,9 @@ class Tracker:
             self._client.set_terminated(self._children[key].run_id, "KILLED")
 
     def _mirror(self, event: Event) -> None:
+        self._at_ms = int(1000 * event.get("at", time.time()))
         if event["event"] == "stage_start":
-            name = self._plan.stages[event["key"]].name
-            place = {"trial_id": str(event.get("trial_id")), "folder": f"{name}-{event['key'][:8]}"}
-            self._child(event["key"], "miss", place)
+            self._child(event["key"], "miss", event)
         elif event["event"] == "epoch":
             self._add_epoch(self._child(event["key"], cache="miss"), event["record"])
         elif event["event"] == "stage_end":
@@ -182,16 +180,18 @@ class Tracker:
         elif event["event"] == "adopted":
             self._adopt(event)
 
-    def _child(self, key: str, cache: str, place: dict[str, str] | None = None) -> _Child:
-        """The stage's run; tags that are known when it begins cost no transaction at its end."""
+    def _child(self, key: str, cache: str, start: Event | None = None) -> _Child:
+        """The stage's run; where a trial starts it, what is known costs no tags at its end."""
         if key in self._children:
             return self._children[key]
         stage = self._plan.stages[key]
         run = self._known.get(key)
         if run is None:
-            tags = stage_tags(self._plan, stage, self._parent_id, cache) | (place or {})
+            tags = stage_tags(self._plan, stage, self._parent_id, cache)
+            if start is not None and start.get("trial_id"):
+                tags |= {"trial_id": start["trial_id"], "folder": f"{stage.name}-{key[:8]}"}
             name = stage_run_name(self._plan, stage)
-            run = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
+            run = self._client.create_run(self._experiment_id, self._at_ms, tags, name)
             mirrored, tested, params = set(), set(), self._params(stage)
         else:
             history = self._client.get_metric_history(run.info.run_id, "train/accuracy")
@@ -227,9 +227,8 @@ class Tracker:
             self._flush(child)
 
     def _metrics(self, values: dict[str, float], step: int) -> list[Any]:
-        now_ms = int(time.time() * 1000)
         finite = {k: v for k, v in values.items() if math.isfinite(v)}
-        return [self._entities.Metric(k, v, now_ms, step) for k, v in finite.items()]
+        return [self._entities.Metric(k, v, self._at_ms, step) for k, v in finite.items()]
 
     def _flush(self, child: _Child, tags: dict[str, str] | None = None) -> None:
         new = {k: v for k, v in (tags or {}).items() if child.tags.get(k) != v}
@@ -254,7 +253,8 @@ class Tracker:
         if event.get("reason"):
             tags["reason"] = str(event["reason"])[:MAX_TAG_LENGTH]
         self._flush(child, tags)
-        self._client.set_terminated(child.run_id, STATUS.get(event["status"], "FAILED"))
+        status = STATUS.get(event["status"], "FAILED")
+        self._client.set_terminated(child.run_id, status, end_time=self._at_ms)
 
     def _adopt(self, event: Event) -> None:
         """A stage found in the store: its own run here, with the metrics copied."""
@@ -270,6 +270,7 @@ class Tracker:
         self._end(event)
 
     def _close(self, status: str, metrics: dict[str, float], note: str, files: list[Path]) -> None:
+        self._at_ms = int(1000 * time.time())
         for child in self._children.values():
             self._flush(child)
         told = self._client.get_metric_history(self._parent_id, "summary/cells")

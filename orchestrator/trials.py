@@ -23,6 +23,7 @@ class Trials:
         self._slots = slots
         self._folder = folder
         self._keys: dict[str, list[str]] = {}
+        self._jobs: dict[str, list[str]] = {}
         self._dropped: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -41,15 +42,15 @@ class Trials:
         if not keys:
             return None
         self._keys[trial_id] = keys
-        return self._start(trial_id, keys)
+        self._jobs[trial_id] = [self._launch.job(key).model_dump_json() for key in keys]
+        return self._start(trial_id)
 
-    def _start(self, trial_id: str, keys: list[str]) -> dict[str, Any]:
-        folder = self._launch.parent_folder(keys[0])
-        self._launch.started(keys[0], trial_id)
-        return {
-            "jobs": [self._launch.job(key).model_dump_json() for key in keys],
-            "parent_folder": None if folder is None else str(folder),
-        }
+    def _start(self, trial_id: str) -> dict[str, Any]:
+        key = self._keys[trial_id][0]
+        folder = self._launch.parent_folder(key)
+        self._launch.started(key, trial_id)
+        parent = None if folder is None else str(folder)
+        return {"jobs": self._jobs[trial_id], "parent_folder": parent}
 
     def reported(self, trial_id: str, result: dict[str, Any]) -> dict[str, Any] | None:
         """Take a result of the trial's stage.
@@ -59,12 +60,13 @@ class Trials:
             which it would be tried again from there.
         """
         running, *others = self._keys[trial_id]
-        self._launch.reported(running, result)
+        for each in result["results"]:
+            self._launch.reported(running, each)
         if result["status"] == "running" or result["done"]:
             return None
         self._launch.ended(running, trial_id, result["seconds"])
-        self._keys[trial_id] = others
-        return self._start(trial_id, others)
+        self._keys[trial_id], self._jobs[trial_id] = others, self._jobs[trial_id][1:]
+        return self._start(trial_id)
 
     def dropped(self, trial_id: str) -> None:
         """Tune ends this trial though it had tries left."""
@@ -73,6 +75,7 @@ class Trials:
     def end(self, trial_id: str) -> None:
         """A trial is over; stages that it did not come to go into others."""
         running, *others = self._keys.pop(trial_id)
+        del self._jobs[trial_id]
         if trial_id in self._dropped:
             others = [running, *others]
         else:

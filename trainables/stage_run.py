@@ -84,7 +84,7 @@ class StageRun:
         elif progress is not None:
             load_all(self._network, load_file(progress.path(WEIGHTS)))
             self.epochs = progress.json("epochs.json")
-        elif folder is not None:
+        elif folder is not None or self.job.spec.parent is not None:
             self._load_parent(folder)
         to_device(self._network.module, self._device)
         if done is None:
@@ -103,10 +103,11 @@ class StageRun:
         torch.manual_seed(seed_of("weights", self.job.spec.seed))
         return build_model(self.job.spec.model, self.job.spec.n_classes)
 
-    def _load_parent(self, folder: Path) -> None:
-        entry = read_entry(folder)
+    def _load_parent(self, folder: Path | None) -> None:
+        entry = None if folder is None else read_entry(folder)
         if entry is None or entry.key != self.job.spec.parent:
-            raise ConfigError(f"{folder} does not hold the parent of {self.job.name}")
+            where = folder or self.store.folder
+            raise ConfigError(f"{where} does not hold the parent of {self.job.name}")
         tensors = load_file(entry.path(WEIGHTS))
         load = load_body if self.job.spec.head == "fresh" else load_all
         load(self._network, tensors)

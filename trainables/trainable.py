@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -20,6 +22,8 @@ from trainables.store import Store
 
 #: Of stage processes; the driver keeps 0.
 NICENESS = 5
+#: Shorter epochs are reported together: after each report a stage waits for the driver.
+REPORT_EVERY_S = 2.0
 
 
 class StageTrainable(tune.Trainable):
@@ -59,6 +63,7 @@ class StageTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next stages; the process and its opened views stay."""
         self._jobs = [StageJob.model_validate_json(job) for job in new_config["jobs"]]
+        self.config = {"parent_folder": new_config["parent_folder"]}  # it is part of each result
         self._next_job()
         return True
 
@@ -75,27 +80,32 @@ class StageTrainable(tune.Trainable):
 
     def _name_of(self, folder: Path) -> str:
         """What Tune brings out of a bucket lies in a folder with a passing name."""
-        parent = (self.config or {}).get("parent_folder")
+        parent = self.config["parent_folder"]
         return Path(str(parent)).name if parent and self._job.copy_of else folder.name
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch; the last one also evaluates. At the end it repeats its last word.
+        """Train an epoch, or some short ones; the last one also evaluates.
 
-        A stage that is not the trial's last is put into the store here, Tune saves only that.
+        At the end it repeats its last word. A stage that is not the trial's last is put into the
+        store here, Tune saves only that.
+
+        Returns:
+            What `StageRun.advance` last returned; all that it did under `results`.
 
         Raises:
             TakenBackError: after SIGTERM, which costs Tune this actor; the stage goes on elsewhere.
         """
         run = self._run or self._start(self._parent())
         self._in_step = True
-        result = run.advance()
-        status = result["status"]
+        results = list(_some_epochs(run))
+        status = run.status
         over = status != "running" and not self._goes_on(run)
         self._in_step = False
         unfinished = status in ("running", "stopped")
         if self._told_to_end and unfinished and not self._job.stop_requested():
             raise TakenBackError
-        return result | {"done": over, "should_checkpoint": over, "trial_pid": os.getpid()}
+        last = results[-1] | {"seconds": dict(run.seconds), "results": results}
+        return last | {"done": over, "should_checkpoint": over, "trial_pid": os.getpid()}
 
     def _goes_on(self, run: StageRun) -> bool:
         """Put an ended stage into the store and turn to the next; False where Tune is to save it.
@@ -134,6 +144,13 @@ class StageTrainable(tune.Trainable):
         self._run.told_to_end = self._told_to_end
         self._run.restore_or_fail(folder)
         return self._run
+
+
+def _some_epochs(run: StageRun) -> Iterator[dict[str, Any]]:
+    until = time.monotonic() + REPORT_EVERY_S
+    yield run.advance()
+    while run.status == "running" and time.monotonic() < until:
+        yield run.advance()
 
 
 def _parent_folder(checkpoint: Path) -> Path | None:

@@ -120,7 +120,7 @@ def test_a_run_in_a_bucket_has_the_weights_of_one_in_a_folder(root, tmp_path, mo
     assert weights(copy_of(tmp_path / "a")) == golden
 
 
-LOWS = ("--cells.high", "8", "--cells.low", *map(str, range(1, 9)), "--stages-per-trial", "8")
+LOWS = ("--cells.high", "8", "--cells.low", *map(str, range(1, 9)))
 
 
 @pytest.mark.ray

@@ -1,7 +1,5 @@
 """Simulated runs add up: driver, start-up and failures cost what they say, and nothing is lost."""
 
-import dataclasses
-
 import pytest
 
 from orchestrator.plan import make_plan
@@ -44,18 +42,23 @@ def test_the_driver_is_paid_once_for_each_stage(experiment):
 
 def test_stages_that_share_trials_pay_for_fewer_of_them_and_each_for_itself(experiment):
     plan, seconds = table(experiment)
-    shared = run(plan, seconds, Conditions(1, trial_s=9.0, stage_s=1.0, per_trial=4))
+    short = {key: 1e-5 * s for key, s in seconds.items()}
+    shared = run(plan, short, Conditions(1, trial_s=9.0, stage_s=1.0))
     n_trials = (shared.driver_busy_s - len(seconds)) / 9.0
-    assert len(seconds) / 4 < n_trials < len(seconds) / 2
-    # Only the last report of a trial is waited for.
-    assert shared.seconds == pytest.approx(sum(seconds.values()) + 10.0 * n_trials)
+    assert len(seconds) / 16 < n_trials < len(seconds) / 2
+    expected_s = sum(short.values()) + len(seconds) + 9.0 * n_trials
+    assert shared.seconds == pytest.approx(expected_s)
 
 
-def test_sharing_trials_makes_a_run_hardly_longer_where_the_driver_costs_nothing(experiment):
+def test_sharing_trials_makes_a_run_hardly_longer_where_the_driver_costs_nothing(
+    experiment, monkeypatch
+):
     plan, seconds = table(experiment)
     for slots in (2, 5, 13):
         alone = run(plan, seconds, Conditions(slots)).seconds
-        assert run(plan, seconds, Conditions(slots, per_trial=16)).seconds < 1.06 * alone
+        monkeypatch.setattr("orchestrator.schedule.TRIAL_S", 1e9)
+        assert run(plan, seconds, Conditions(slots)).seconds < 1.06 * alone
+        monkeypatch.undo()
 
 
 def test_a_driver_that_is_slower_than_its_slots_decides_the_makespan(experiment):
@@ -71,13 +74,15 @@ def test_start_up_comes_once_before_the_first_stage(experiment):
     assert run(plan, seconds, Conditions(4, startup_s=60)).seconds == pytest.approx(plain + 60)
 
 
-def test_failures_cost_at_most_an_epoch_and_a_start_up_each(experiment):
+def test_failures_cost_at_most_an_epoch_and_a_start_up_each(experiment, monkeypatch):
     plan, seconds = table(experiment)
     total, longest = sum(seconds.values()), max(seconds.values())
     given = Conditions(1, startup_s=5.0, between_failures_s=total / 20, epochs=10, seed=3)
     found = run(plan, seconds, given)
     assert found.failures > 5
-    shared = run(plan, seconds, dataclasses.replace(given, per_trial=8))
+    monkeypatch.setattr("orchestrator.schedule.TRIAL_S", 1e9)
+    shared = run(plan, seconds, given)
+    monkeypatch.undo()
     assert shared.failures > 5
     assert shared.seconds - total - 5.0 <= shared.failures * (longest / 10 + 5.0) + 1e-6
     lost = found.seconds - total - 5.0

@@ -10,6 +10,9 @@ from mlflow.exceptions import MlflowException
 
 from orchestrator.tracked_client import DEFAULTS, open_client
 
+REPOSITORY = Path(__file__).parents[2]
+SMALL = REPOSITORY / "tests" / "small.yaml"
+
 
 def test_m03_a_server_that_never_answers_is_given_up(monkeypatch):
     for name in DEFAULTS:
@@ -30,13 +33,18 @@ def test_m03_a_call_takes_ten_seconds_at_most():
 def test_mlflow_reports_nothing_to_its_makers(tmp_path):
     """In a process that does not look like a test: there MLflow would not report anyway."""
     code = (
-        "from orchestrator.tracked_client import open_client\n"
-        "open_client('http://127.0.0.1:9')\n"
+        "import sys\n"
+        "from orchestrator.cli import main\n"
+        "assert main(['run', sys.argv[1], '--executor', 'inline', '--root', sys.argv[2]]) == 0\n"
         "from mlflow.telemetry.client import get_telemetry_client\n"
         "print(get_telemetry_client())"
     )
-    environment = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {"HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, SMALL, tmp_path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert done.stdout.strip() == "None"
+    assert done.stdout.splitlines()[-1] == "None"

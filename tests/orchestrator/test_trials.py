@@ -55,7 +55,7 @@ def trials(told, tmp_path) -> Trials:
 
 
 def result(status: str, *, done: bool = False) -> dict:
-    return {"status": status, "done": done, "seconds": {}}
+    return {"status": status, "done": done, "seconds": {}, "results": [{"status": status}]}
 
 
 def test_a_trial_goes_on_with_its_next_stage_and_would_be_tried_again_from_there(trials, told):

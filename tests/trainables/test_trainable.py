@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.trainables.one_stage import finish, run_of, sha
-from trainables import stage_run
+from trainables import stage_run, trainable
 from trainables.errors import TakenBackError
 from trainables.store import Store
 from trainables.trainable import NICENESS, StageTrainable
@@ -18,11 +18,20 @@ def test_a_trial_gives_way_to_the_driver_and_never_takes_priority_back(monkeypat
     """Raising priority is refused to all but root: a run under `nice -n 15` would have failed."""
     asked = []
     monkeypatch.setattr(os, "nice", lambda by: asked.append(by) or given)
-    trainable = StageTrainable.__new__(StageTrainable)
+    made = StageTrainable.__new__(StageTrainable)
     monkeypatch.setattr(StageTrainable, "reset_config", lambda self, config: True)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    trainable.setup({})
+    made.setup({})
     assert asked == [0, added]
+
+
+def config_of(*jobs):
+    return {"jobs": [job.model_dump_json() for job in jobs], "parent_folder": None}
+
+
+@pytest.fixture(autouse=True)
+def _each_epoch_is_reported(monkeypatch):
+    monkeypatch.setattr(trainable, "REPORT_EVERY_S", 0.0)
 
 
 @pytest.fixture
@@ -37,7 +46,7 @@ def trial_of(tmp_path, stage, monkeypatch):
     """Makes trials of the stage; this process gets its own answer to SIGTERM back."""
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(os, "nice", lambda by: 0)
-    yield lambda: StageTrainable({"jobs": [run_of(tmp_path, stage).job.model_dump_json()]})
+    yield lambda: StageTrainable(config_of(run_of(tmp_path, stage).job))
     signal.signal(signal.SIGTERM, before)
 
 
@@ -85,7 +94,7 @@ def test_k07_told_to_end_while_a_stage_is_evaluated_it_is_finished_and_the_next_
     trial.save_checkpoint(str(tmp_path))
     assert sha(Store(tmp_path / "store").find(stage.key).folder) == sha(golden)
     job = run_of(tmp_path, stage, "other").job
-    trial.reset_config({"jobs": [job.model_dump_json()]})
+    trial.reset_config(config_of(job))
     with pytest.raises(TakenBackError):
         trial.step()
 
@@ -104,7 +113,7 @@ def test_stages_that_share_a_trial_are_stored_one_after_another_and_only_the_las
 ):
     plan = stages(cells={"high": [8], "low": [4]})
     runs = [run_of(tmp_path, stage) for stage in plan.stages.values()]
-    trial = StageTrainable({"jobs": [run.job.model_dump_json() for run in runs]})
+    trial = StageTrainable(config_of(*(run.job for run in runs)))
     results = [trial.step() for _ in range(4)]
     assert [r["status"] for r in results] == ["running", "done", "running", "done"]
     assert [r["done"] for r in results] == [False, False, False, True]
@@ -119,14 +128,30 @@ def test_stages_that_share_a_trial_are_stored_one_after_another_and_only_the_las
     assert [sha(store.find(key).folder) for key in (parent, child)] == [*map(sha, folders)]
 
 
+def test_short_epochs_are_reported_together_each_with_its_record(tmp_path, stage, monkeypatch):
+    monkeypatch.setattr(trainable, "REPORT_EVERY_S", 60.0)
+    result = StageTrainable(config_of(run_of(tmp_path, stage).job)).step()
+    assert (result["status"], result["done"]) == ("done", True)
+    assert [each["epoch"] for each in result["results"]] == [1, 2, 3, 4]
+
+
+def test_a_stage_whose_parent_is_not_there_fails_and_never_begins_with_random_weights(
+    tmp_path, stages
+):
+    child = list(stages(cells={"high": [8], "low": [4]}).stages.values())[1]
+    result = StageTrainable(config_of(run_of(tmp_path, child).job)).step()
+    assert result["status"] == "failed"
+    assert "does not hold the parent" in result["reason"]
+
+
 def test_f02_a_store_that_cannot_be_written_in_a_shared_trial_is_met_by_tunes_save(
     tmp_path, stage, monkeypatch
 ):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    job = run_of(tmp_path, stage).job.model_dump_json()
-    trial = StageTrainable({"jobs": [job, job]})
+    job = run_of(tmp_path, stage).job
+    trial = StageTrainable(config_of(job, job))
     monkeypatch.setattr(Store, "commit", full)
     result = [trial.step() for _ in range(4)][-1]
     assert (result["status"], result["done"], result["should_checkpoint"]) == ("done", True, True)
@@ -138,7 +163,7 @@ def test_k07_where_the_run_itself_is_stopped_nothing_goes_elsewhere(tmp_path, st
     stop = tmp_path / ".stop"
     job = run_of(tmp_path, stage, stop_file=str(stop)).job
     trial = trial_of()
-    trial.reset_config({"jobs": [job.model_dump_json()]})
+    trial.reset_config(config_of(job))
     trial.step()
     trial._told_to_end = True
     stop.touch()
