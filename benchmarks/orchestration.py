@@ -41,6 +41,7 @@ class IdleRun:
     def __init__(self, job: StageJob) -> None:
         self.job = job
         self.seconds: dict[str, float] = {}
+        self.status = "running"
         self._started_at = time.time()
 
     def restore_or_fail(self, folder: Path | None) -> None:
@@ -48,6 +49,7 @@ class IdleRun:
             raise SystemExit(f"{folder} is no checkpoint")
 
     def advance(self) -> dict[str, Any]:
+        self.status = "done"
         return {"status": "done", "seconds": {}, "started_at": self._started_at}
 
     def commit(self) -> Path:
