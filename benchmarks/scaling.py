@@ -29,6 +29,7 @@ from rounds import REPOSITORY, clocked
 
 import orchestrator.schedule
 import orchestrator.sweep
+import trainables.trainable
 from orchestrator.cluster import Machine, local_cpus
 from orchestrator.experiment import Experiment, Facts, load_experiment
 from orchestrator.flags import parse
@@ -37,6 +38,7 @@ from orchestrator.recipe_files import load_recipe
 from orchestrator.schedule import MOST_PER_TRIAL, TRIAL_S, TRIALS_SHARE, Schedule, critical_tails
 from orchestrator.simulation import Conditions, Simulated, lower_bound_s, simulate
 from orchestrator.tracking import SHARE, Tracker
+from trainables.trainable import StageTrainable
 
 MEASURED = REPOSITORY / "docs" / "results" / "table2-cars-small"
 RESULTS = REPOSITORY / "docs" / "results" / "scaling"
@@ -202,12 +204,21 @@ def timed_run(name: str, flags: list[str], slots: int) -> dict[str, Any]:
         }
 
 
+class EachEpoch(StageTrainable):
+    """A stage that reports each of its epochs, as those do whose epochs take some seconds."""
+
+    def step(self) -> dict[str, Any]:
+        trainables.trainable.REPORT_EVERY_S = 0.0
+        return super().step()
+
+
 def measure(seeds: int) -> None:
     """Write driver.json from two runs of stages of some short epochs; one shares its trials."""
     flags = ["--seeds", *map(str, range(seeds)), "--cells.high", *map(str, range(9))]
     flags += ["--cells.low", *map(str, range(1, 9)), "--cells.mixed", *map(str, range(2, 9))]
     flags += ["--train.epochs", str(EPOCHS)]
     small = str(REPOSITORY / "tests" / "small.yaml")
+    trainables.trainable.StageTrainable = EachEpoch
     runs = []
     for per_trial in (1, MOST_PER_TRIAL):
         with at_most(per_trial):
