@@ -67,7 +67,7 @@ def test_stages_that_share_trials_have_the_same_weights_and_records(wide, shared
 
 @pytest.mark.faults
 @pytest.mark.parametrize("fault", ["batch:kill:28", "batch:term:28", "stage.renamed:kill:4"])
-def test_a_shared_trial_that_is_lost_goes_on_with_the_stage_that_it_had_come_to(
+def test_k04_a_shared_trial_that_is_lost_goes_on_with_the_stage_that_it_had_come_to(
     wide, shared, tmp_path, fault
 ):
     ended = shared(fault)
@@ -81,14 +81,14 @@ def test_a_shared_trial_that_is_lost_goes_on_with_the_stage_that_it_had_come_to(
 
 
 @pytest.mark.faults
-def test_a_store_that_fills_up_is_met_as_by_a_stage_of_its_own(wide, shared, tmp_path):
+def test_f03_a_store_that_fills_up_is_met_as_by_a_stage_of_its_own(wide, shared, tmp_path):
     ended = shared("stage.seal:enospc:2")
     assert ended.status in (0, 75), ended.printed
     resume(tmp_path, gold_of(wide), recipe=WIDE)
 
 
 @pytest.mark.faults
-def test_a_stage_that_always_kills_its_process_takes_no_other_of_its_trial_along(shared, tmp_path):
+def test_k05_a_stage_that_always_kills_its_process_takes_no_other_of_its_trial_along(shared, tmp_path):
     others = {f"low{i}": {"strategy": "low", "train": TRAIN | {"epochs": 1, "lr": 0.002 + i / 1e4}}
               for i in range(14)}  # fmt: skip
     # By their length these two are the first, in one trial.
