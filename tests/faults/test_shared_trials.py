@@ -88,7 +88,9 @@ def test_f03_a_store_that_fills_up_is_met_as_by_a_stage_of_its_own(wide, shared,
 
 
 @pytest.mark.faults
-def test_k05_a_stage_that_always_kills_its_process_takes_no_other_of_its_trial_along(shared, tmp_path):
+def test_k05_a_stage_that_always_kills_its_process_takes_no_other_of_its_trial_along(
+    shared, tmp_path
+):
     others = {f"low{i}": {"strategy": "low", "train": TRAIN | {"epochs": 1, "lr": 0.002 + i / 1e4}}
               for i in range(14)}  # fmt: skip
     # By their length these two are the first, in one trial.
