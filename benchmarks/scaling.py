@@ -237,7 +237,6 @@ def measure(seeds: int) -> None:
         "machine": f"{platform.machine()}, 2 cores, shared with other work",
         "date": time.strftime("%Y-%m-%d"),
     }
-    RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "driver.json").write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))
 

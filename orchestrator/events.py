@@ -70,6 +70,7 @@ def read_events(file: Path) -> Iterator[Event]:
             yield event
 
 
+#: Of `Background` after one job, however long the job was.
 LONGEST_PAUSE_S = 1.0
 
 

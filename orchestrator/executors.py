@@ -45,7 +45,7 @@ def run_inline(launch: Launch) -> None:
 
 
 def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) -> None:
-    """The plan through Tune: trials of one stage or some, with all its `cluster.bundles_of`."""
+    """The plan through Tune, each trial with the `cluster.bundles_of` of one stage."""
     environment = {
         "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -59,12 +59,7 @@ def run_tune(launch: Launch, slots: int, resources: Sequence[dict[str, float]]) 
     from ray import tune
     from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 
-    from orchestrator.searcher import (
-        EventCallback,
-        StageSearcher,
-        TransitionScheduler,
-        place_of,
-    )
+    from orchestrator.searcher import EventCallback, StageSearcher, TransitionScheduler, place_of
     from orchestrator.trials import Trials
     from trainables.trainable import StageTrainable
 

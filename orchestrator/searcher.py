@@ -1,4 +1,4 @@
-"""Tune's view of the schedule: a Searcher that gates stages, a scheduler that sets their parent."""
+"""Tune's interfaces to `Trials`: a Searcher gates stages, a scheduler sets their parent."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ TAKEN_BACK = ("its node has died", "The process receives a SIGTERM", TakenBackEr
 
 
 class StageSearcher(Searcher):
-    """Suggests the next ready stage, None to wait, FINISHED at the end or when asked to stop.
+    """Suggests the next trial, None to wait, FINISHED at the end or when asked to stop.
 
     A TrialScheduler cannot hold a trial back; a Searcher can.
     """
@@ -96,7 +96,7 @@ def place_of(folder: Path) -> dict[str, Any]:
 
 
 class EventCallback(Callback):
-    """Hands each epoch's result to the driver, and tries a trial again where it had come to."""
+    """Hands results to the driver, and has a trial tried again from the stage it had come to."""
 
     def __init__(self, trials: Trials) -> None:
         self._trials = trials

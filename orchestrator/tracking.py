@@ -30,8 +30,7 @@ from trainables.faults import fault_point
 
 #: Points are sent at most this often per run, and at a stage's end.
 FLUSH_EVERY_S = 2.0
-#: Of the interpreter that it shares with a driver of Tune; what it has not sent then, it sends at
-#: the end.
+#: Of the interpreter that it shares with a driver of Tune; the rest is sent at the end.
 SHARE = 0.25
 STATUS = {"done": "FINISHED", "stopped": "KILLED"}
 ENDINGS = ("stage_end", "adopted")

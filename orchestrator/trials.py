@@ -22,8 +22,7 @@ class Trials:
         self._launch = launch
         self._slots = slots
         self._folder = folder
-        self._keys: dict[str, list[str]] = {}
-        self._jobs: dict[str, list[str]] = {}
+        self._left: dict[str, list[tuple[str, str]]] = {}  # keys and jobs as JSON
         self._dropped: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -34,23 +33,22 @@ class Trials:
     def exhausted(self) -> bool:
         """No stage is to be started any more; those of a running trial may still come back."""
         stopped = self._launch.stop.event.is_set()
-        return stopped or (self._launch.schedule.exhausted and not self._keys)
+        return stopped or (self._launch.schedule.exhausted and not self._left)
 
     def begin(self, trial_id: str) -> dict[str, Any] | None:
         """The config of a new trial; None at the end, and while all that is left waits."""
         keys = [] if self._launch.stop.event.is_set() else self._launch.next_trial(self._slots)
         if not keys:
             return None
-        self._keys[trial_id] = keys
-        self._jobs[trial_id] = [self._launch.job(key).model_dump_json() for key in keys]
-        return self._start(trial_id)
+        return self._start(trial_id, [(k, self._launch.job(k).model_dump_json()) for k in keys])
 
-    def _start(self, trial_id: str) -> dict[str, Any]:
-        key = self._keys[trial_id][0]
+    def _start(self, trial_id: str, left: list[tuple[str, str]]) -> dict[str, Any]:
+        self._left[trial_id] = left
+        key = left[0][0]
         folder = self._launch.parent_folder(key)
         self._launch.started(key, trial_id)
         parent = None if folder is None else str(folder)
-        return {"jobs": self._jobs[trial_id], "parent_folder": parent}
+        return {"jobs": [job for _, job in left], "parent_folder": parent}
 
     def reported(self, trial_id: str, result: dict[str, Any]) -> dict[str, Any] | None:
         """Take a result of the trial's stage.
@@ -59,14 +57,13 @@ class Trials:
             Where that was the stage's end and the trial goes on with its next: the config with
             which it would be tried again from there.
         """
-        running, *others = self._keys[trial_id]
+        (running, _), *others = self._left[trial_id]
         for each in result["results"]:
             self._launch.reported(running, each)
         if result["status"] == "running" or result["done"]:
             return None
         self._launch.ended(running, trial_id, result["seconds"])
-        self._keys[trial_id], self._jobs[trial_id] = others, self._jobs[trial_id][1:]
-        return self._start(trial_id)
+        return self._start(trial_id, others)
 
     def dropped(self, trial_id: str) -> None:
         """Tune ends this trial though it had tries left."""
@@ -74,8 +71,7 @@ class Trials:
 
     def end(self, trial_id: str) -> None:
         """A trial is over; stages that it did not come to go into others."""
-        running, *others = self._keys.pop(trial_id)
-        del self._jobs[trial_id]
+        running, *others = [key for key, _ in self._left.pop(trial_id)]
         if trial_id in self._dropped:
             others = [running, *others]
         else:

@@ -1,4 +1,4 @@
-"""A stage as a Tune trainable: step is one epoch, a transition is a checkpoint restore."""
+"""Stages as a Tune trainable: a step is an epoch or some, a transition a checkpoint restore."""
 
 import json
 import os
