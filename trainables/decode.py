@@ -7,8 +7,10 @@ reason; nothing is repaired, skipped or guessed.
 import math
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -19,6 +21,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 #: More pixels than any camera in use, far less than a decompression bomb.
 MAX_PIXELS = 50_000_000
 MAX_SIDE_PX = 20_000
+#: Of a JPEG that is decoded at once; of a longer one Pillow reads as much as it needs.
+JPEG_BYTES_A_PIXEL, JPEG_METADATA_BYTES = 4, 1_000_000
 #: What shows through transparent pixels.
 BACKGROUND_RGB = (255, 255, 255)
 
@@ -67,9 +71,26 @@ def read_photo(path: Path) -> NDArray[np.uint8]:
 def _decode(path: Path) -> NDArray[np.uint8]:
     if not path.is_file():
         raise DataError("the file is missing")
-    with Image.open(path, formats=FORMATS) as image:
+    with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
         _check_header(image)
-        return np.array(_to_rgb(_turn_upright(image)))
+        upright = _turn_upright(image)
+        is_plain = upright is image and (image.format, image.mode) == ("JPEG", "RGB")
+        pixels_HWC = _sound_jpeg(file, *image.size) if is_plain else None
+        return np.array(_to_rgb(upright)) if pixels_HWC is None else pixels_HWC
+
+
+def _sound_jpeg(file: BinaryIO, width_px: int, height_px: int) -> NDArray[np.uint8] | None:
+    """The pixels of an RGB JPEG that libjpeg-turbo has nothing to say about, else None.
+
+    They are Pillow's, in half its time: it copies them three times.
+    """
+    file.seek(0)
+    encoded = file.read(JPEG_BYTES_A_PIXEL * width_px * height_px + JPEG_METADATA_BYTES)
+    try:
+        pixels_HWC = simplejpeg.decode_jpeg(encoded, "RGB", strict=True)
+    except ValueError:
+        return None
+    return pixels_HWC if pixels_HWC.shape == (height_px, width_px, 3) else None
 
 
 def _check_header(image: Image.Image) -> None:

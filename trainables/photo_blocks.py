@@ -3,6 +3,7 @@
 Shape legend: N photos, H rows, W columns, C colour.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ from trainables.views import stored_px
 
 #: The forms that are made from photos; `sr` is made from prepared low views.
 FORMS = {"high": high_pixels, "low": low_pixels}
+
+#: Photos that a worker holds at once: of those it writes itself so many as stay in its cache, of
+#: those it sends so many that each message is worth its cost.
+WRITTEN_PHOTOS, SENT_PHOTOS = 64, 512
 
 #: Columns of equal length, one place a photo.
 Block = dict[str, NDArray[Any]]
@@ -45,6 +50,14 @@ class BlockTask:
     drawn: Index | None
     maps: tuple[Path, ...] = ()
     node: str = ""
+
+
+def make_blocks(batch: Block, task: BlockTask) -> Iterator[Block]:
+    """`make_block` of a bounded number of photos at a time."""
+    size = WRITTEN_PHOTOS if task.maps else SENT_PHOTOS
+    for start in range(0, len(batch["row"]), size):
+        part = {name: column[start : start + size] for name, column in batch.items()}
+        yield make_block(part, task)
 
 
 def make_block(batch: Block, task: BlockTask) -> Block:

@@ -21,10 +21,10 @@ from trainables.disk import fsync
 from trainables.errors import DataError
 from trainables.fingerprint import key_of
 from trainables.index import Index
-from trainables.photo_blocks import FORMS, Block, BlockTask, make_block, pixels_column
+from trainables.photo_blocks import FORMS, Block, BlockTask, make_blocks, pixels_column
 from trainables.ray_blocks import (
     blocks_by_ray,
-    make_block_on_worker,
+    make_blocks_on_worker,
     n_cpus_of_cluster,
     node,
     ray_is_up,
@@ -35,14 +35,11 @@ from trainables.views import check_resolution, is_prepared, stored_px, view_fold
 
 #: Below this a cold Ray Data (20 s) costs more than it saves.
 IN_PROCESS_PHOTOS = 2000
-#: Photos of one block at most: what a worker holds at once, and how often progress is told. Between
-#: two blocks a worker waits up to 0.1 s for Ray Data to look, so that small ones cost time.
-BLOCK_PHOTOS = 512
-#: Each CPU of a cluster gets so many blocks, so that none waits long for the last of another.
-BLOCKS_A_CPU = 4
-#: After so many blocks of Ray Data the views are forced to the disk, while its workers go on; at
-#: the end the disk would be waited for.
-SYNC_BLOCKS = 2
+#: Photos of one of Ray Data's tasks at most, and so how often progress is told. Between two tasks a
+#: worker waits 0.1 s for Ray Data to look, so that small ones cost time.
+TASK_PHOTOS = 1024
+#: Each CPU of a cluster gets so many tasks, so that none waits long for the last of another.
+TASKS_A_CPU = 4
 #: Bad photos listed in the message itself; more go to a file beside the views.
 LISTED_FAULTS = 20
 FAULT_FILE = "bad-photos.txt"
@@ -235,25 +232,23 @@ def _refuse(faults: list[PhotoFault], index: Index, n_photos: int, data_root: Pa
     )
 
 
-def _batch(index: Index, rows_N: NDArray[np.int64], first: int = 0) -> Block:
-    """What a block function is told of its photos; `first` is the place of the first of them."""
+def _batch(index: Index, rows_N: NDArray[np.int64]) -> Block:
+    """What a block function is told of photos, and their places in the maps."""
     return {
         "row": rows_N,
-        "place": first + np.arange(len(rows_N)),
+        "place": np.arange(len(rows_N)),
         "path": np.array([index.paths[row] for row in rows_N], dtype=object),
         "box": index.boxes[rows_N],
     }
 
 
 def _blocks_here(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> Iterator[Block]:
-    for start in range(0, len(rows_N), BLOCK_PHOTOS):
-        yield make_block(_batch(index, rows_N[start : start + BLOCK_PHOTOS], start), task)
+    return make_blocks(_batch(index, rows_N), task)
 
 
 def _blocks_by_ray(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> Iterator[Block]:
-    size = min(BLOCK_PHOTOS, -(-len(rows_N) // (BLOCKS_A_CPU * n_cpus_of_cluster())))
-    made = blocks_by_ray(_batch(index, rows_N), make_block_on_worker, size, task=task)
-    for number, block in enumerate(made, 1):
-        for file in task.maps if number % SYNC_BLOCKS == 0 else ():
+    size = min(TASK_PHOTOS, -(-len(rows_N) // (TASKS_A_CPU * n_cpus_of_cluster())))
+    for block in blocks_by_ray(_batch(index, rows_N), make_blocks_on_worker, size, task=task):
+        for file in task.maps:  # while workers go on; at the end the disk would be waited for
             fsync(file)
         yield block

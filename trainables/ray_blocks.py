@@ -17,7 +17,7 @@ import torch
 
 from trainables.listing import EDGES
 from trainables.memory import keep_freed_memory
-from trainables.photo_blocks import Block, BlockTask, make_block
+from trainables.photo_blocks import Block, BlockTask, make_block, make_blocks
 from trainables.streamed import BLOCK_BYTES
 
 #: Of one reserved CPU, in memory at a time: being made, waiting, being taken.
@@ -42,8 +42,8 @@ def blocks_by_ray(photos: Block, work: Any, block_size: int, **arguments: Any) -
 
     Args:
         photos: columns, one place a photo.
-        work: makes a block of such columns, on a worker.
-        block_size: photos that are worked on together.
+        work: makes a block of such columns, or several of its parts, on a worker.
+        block_size: photos of one task.
         arguments: handed to `work`.
     """
     import ray.data  # costs seconds, and only large sets need it
@@ -65,11 +65,15 @@ def _blocks(photos: Block, block_size: int) -> list[Any]:
     return [BlockAccessor.batch_to_block(part) for part in parts]
 
 
-def make_block_on_worker(batch: Block, task: BlockTask) -> Block:
-    """`make_block` in a process that has one CPU; into the task's maps where it has them."""
+def make_blocks_on_worker(batch: Block, task: BlockTask) -> Iterator[Block]:
+    """`make_blocks` in a process that has one CPU; into the task's maps where it has them."""
+    _alone_on_a_cpu()
+    yield from make_blocks(batch, task if node() == task.node else replace(task, maps=()))
+
+
+def _alone_on_a_cpu() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
-    return make_block(batch, task if node() == task.node else replace(task, maps=()))
 
 
 def node() -> str:
@@ -144,7 +148,8 @@ def _table(batch: Block) -> Any:
 def _make_block_of_table(table: Any, task: BlockTask) -> Block:
     batch = {name: table[name].to_numpy() for name in ("row", "path")}
     batch["box"] = np.stack([table[name].to_numpy() for name in EDGES], axis=1)
-    return make_block_on_worker(batch, task)
+    _alone_on_a_cpu()
+    return make_block(batch, task)
 
 
 def _silence(context: Any) -> None:

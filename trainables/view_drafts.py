@@ -132,7 +132,7 @@ class ViewDraft:
                 LABELS: _seal(self._folder / LABELS, checksum=True),
                 ROWS: _seal(self._folder / ROWS, checksum=True),
             },
-            made_with={name: version(name) for name in ("numpy", "pillow", "torch")},
+            made_with={n: version(n) for n in ("numpy", "pillow", "simplejpeg", "torch")},
         )
 
     def _drop(self) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from PIL import Image
 
 from tests.fuzz.changed import files, fuzz, told
+from trainables import decode
 from trainables.decode import MAX_PIXELS, read_photo
 from trainables.errors import DataError
 
@@ -64,3 +65,34 @@ def test_a_photo_is_read_or_refused(place, content):
     assert pixels_HWC.dtype == np.uint8
     assert pixels_HWC.shape[2] == 3
     assert pixels_HWC.shape[0] * pixels_HWC.shape[1] <= MAX_PIXELS
+
+
+#: Kinds that libjpeg-turbo decodes at once where nothing is wrong with them.
+PLAIN = tuple(
+    photo("JPEG", **options)
+    for options in (
+        {}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}, {"quality": 20},
+        {"restart_marker_blocks": 1}, {"keep_rgb": True}, {"optimize": True},
+    )
+)  # fmt: skip
+
+
+def read(place: Path) -> tuple[str, bytes]:
+    """The pixels, or why not."""
+    try:
+        pixels_HWC = read_photo(place)
+    except DataError as error:
+        return str(error), b""
+    return str(pixels_HWC.shape), pixels_HWC.tobytes()
+
+
+@fuzz()
+@given(content=files(*PLAIN))
+def test_a_jpeg_decoded_at_once_is_what_pillow_makes_of_it(place, content):
+    place.write_bytes(content)
+
+    at_once = read(place)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode, "_sound_jpeg", lambda *_: None)
+        assert at_once == read(place)

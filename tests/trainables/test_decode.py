@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageFile
 
+from trainables import decode
 from trainables.decode import MAX_PIXELS, MAX_SIDE_PX, box_on_photo, read_photo
 from trainables.errors import DataError
 
@@ -66,6 +67,30 @@ def test_every_format_is_read(tmp_path: Path, photo: Image.Image, kind: str):
 
     assert pixels.shape == (48, 64, 3)
     assert np.abs(pixels.astype(int) - np.asarray(photo)).mean() < 3
+
+
+def jpeg(photo: Image.Image, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("longest_bytes", [1_000_000, 100], ids=["at once", "by Pillow"])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 9}, {"keep_rgb": True}]
+)
+def test_a_jpeg_is_what_pillow_makes_of_it_whoever_decodes(
+    tmp_path: Path, photo: Image.Image, monkeypatch, options: dict[str, Any], longest_bytes: int
+):
+    monkeypatch.setattr(decode, "JPEG_METADATA_BYTES", longest_bytes)
+    monkeypatch.setattr(decode, "JPEG_BYTES_A_PIXEL", 0)
+    file = tmp_path / "a.jpg"
+    file.write_bytes(jpeg(photo, **options) + b"left over")
+
+    pixels_HWC = read_photo(file)
+
+    assert np.array_equal(pixels_HWC, np.asarray(Image.open(file)))
+    assert pixels_HWC.flags.writeable
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.99, 0.03])

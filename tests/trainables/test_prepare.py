@@ -10,13 +10,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainables import photo_blocks
 from trainables import prepare as module
 from trainables.datasets import read_index
 from trainables.decode import read_photo
 from trainables.degrade import crop, high_pixels, low_pixels
 from trainables.errors import ConfigError, DataError
 from trainables.index import Index
-from trainables.photo_blocks import BlockTask, make_block
+from trainables.photo_blocks import BlockTask, make_block, make_blocks
 from trainables.prepare import PrepareReport, prepare
 from trainables.spec import DataSpec, SyntheticSpec, ViewSpec
 from trainables.views import is_prepared, open_view, view_name, view_specs
@@ -86,7 +87,7 @@ def check_views(index: Index, views: list[ViewSpec], data_root: Path) -> None:
 def test_every_view_has_the_right_pixels_in_index_order(
     index: Index, views: list[ViewSpec], data_root: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(module, "BLOCK_PHOTOS", 3)
+    monkeypatch.setattr(photo_blocks, "WRITTEN_PHOTOS", 3)
     progress: list[tuple[int, int]] = []
 
     report = prepare(index, DATA, views, data_root, lambda *state: progress.append(state))
@@ -97,6 +98,19 @@ def test_every_view_has_the_right_pixels_in_index_order(
     assert progress == [(3, 14), (6, 14), (9, 14), (10, 14), (13, 14), (14, 14)]
     assert names(data_root) == sorted(report.prepared)
     check_views(index, views, data_root)
+
+
+def test_a_worker_holds_a_bounded_number_of_photos(
+    index: Index, views: list[ViewSpec], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(photo_blocks, "SENT_PHOTOS", 4)
+    rows = index.rows("train")
+    train = tuple(view for view in views if view.split == "train")
+
+    sent = list(make_blocks(module._batch(index, rows), BlockTask(index.root, DATA, train, None)))
+
+    assert [len(block["pixels_0"]) for block in sent] == [4, 4, 2]
+    assert np.concatenate([block["row"] for block in sent]).tolist() == rows.tolist()
 
 
 def test_photos_are_decoded_once_for_all_forms(
@@ -313,7 +327,7 @@ def test_d23_n06_ray_data_makes_the_same_views_and_lists_bad_rows(
     index: Index, views: list[ViewSpec], data_root: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "IN_PROCESS_PHOTOS", 1)
-    monkeypatch.setattr(module, "BLOCK_PHOTOS", 4)
+    monkeypatch.setattr(module, "TASK_PHOTOS", 4)
     monkeypatch.setattr(module, "_blocks_here", None)
     index.boxes[0] = (-4.0, 3.0, 30.0, 20.0)
     run(index, [view for view in views if view.split == "test"], data_root)

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -131,39 +132,47 @@ def _read_folders(root: Path) -> tuple[list[_Photo], list[str]]:
 
 def _read_classes(root: Path, folder: Path, split: str | None) -> tuple[list[_Photo], list[str]]:
     entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
-    stray = [repr(str(entry)) for entry in entries if _is_photo(entry)]
+    files = [entry for entry in entries if not entry.is_dir()]
+    stray = [repr(str(file)) for file in files if _has_photo_suffix(file.name)]
     checks.refuse("photos outside any class folder", stray, "move them into class folders")
     classes = [entry for entry in entries if entry.is_dir()]
     photos: list[_Photo] = []
     for class_folder in classes:
         # A link to a folder above would give the photos of other classes this label.
         above = {class_folder.parent.resolve(), *class_folder.resolve().parents}
-        for file in _walk(class_folder, root, above):
-            path = file.relative_to(root).as_posix()
+        for file in _walk(str(class_folder), root, above):
+            path = file.removeprefix(str(root)).lstrip("/")
             photos.append(_Photo("file", path, class_folder.name, _WHOLE, split))
     return photos, [class_folder.name for class_folder in classes]
 
 
-def _walk(folder: Path, root: Path, seen: set[Path]) -> Iterator[Path]:
+def _walk(folder: str, root: Path, seen: set[Path]) -> Iterator[str]:
     """Yield the photos under a folder, each real folder once, so that circles of links end."""
-    real = folder.resolve()
+    real = Path(folder).resolve()
     if real in seen:
         return
     if not real.is_relative_to(root):
         yield folder  # not entered: the check of paths refuses it
         return
     seen.add(real)
-    for entry in sorted(folder.iterdir()):
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
-            yield from _walk(entry, root, seen)
-        elif _is_photo(entry):
-            yield entry
+        if _is_folder(entry):
+            yield from _walk(entry.path, root, seen)
+        elif _has_photo_suffix(entry.name):
+            yield entry.path
 
 
-def _is_photo(entry: Path) -> bool:
-    return entry.suffix.lower() in PHOTO_SUFFIXES and not entry.is_dir()
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    is_link = entry.is_symlink()  # one may lead in a circle, which `entry.is_dir()` raises for
+    return Path(entry.path).is_dir() if is_link else entry.is_dir()
+
+
+def _has_photo_suffix(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES
 
 
 def _find_table(root: Path) -> Path | None:
