@@ -66,11 +66,12 @@ CARS := --recipe table2-cars-small --epochs 1 --classes 6 --plain-levels 3 --fac
 
 bench: setup
 	@$(BIN)/uv pip install --quiet --editable '.[bench]'
-	@failed=; for name in $(BENCHMARKS); do echo "== $$name"; \
+	@failed=; began=$$(date +%s); at() { echo "== $$1 (minute $$((($$(date +%s) - began) / 60)))"; }; \
+	for name in $(BENCHMARKS); do at $$name; \
 	  $(BIN)/python benchmarks/$$name.py || failed="$$failed $$name"; done; \
-	echo "== grid_peers, real photos"; \
+	at "grid_peers, real photos"; \
 	$(BIN)/python benchmarks/grid_peers.py $(CARS) || failed="$$failed grid_peers_cars"; \
-	$(BIN)/python benchmarks/table.py; \
+	at "the table"; $(BIN)/python benchmarks/table.py; \
 	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 clean:

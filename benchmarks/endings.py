@@ -1,6 +1,6 @@
 """What an ending costs: Ctrl-C to exit, training lost at kill -9, command to first batch again.
 
-`python benchmarks/endings.py [--rounds 5] [--executors inline ray]`
+`python benchmarks/endings.py [--rounds 3] [--away-rounds 1] [--executors inline ray]`
 
 A round, on the small recipe of the tests with epochs of about half a second: a run is stopped by
 Ctrl-C in mid-epoch; the same command goes on, is timed to its first batch, and killed a seeded
@@ -162,7 +162,8 @@ def away(file: Path, rounds: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = arguments(__doc__.splitlines()[0], rounds=5)
+    parser = arguments(__doc__.splitlines()[0], rounds=3)
+    parser.add_argument("--away-rounds", type=int, default=1, help="of MLflow at other addresses")
     parser.add_argument("--executors", nargs="+", default=["inline", "ray"])
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="e-") as folder:
@@ -171,7 +172,7 @@ def main() -> None:
         for name in chosen.executors:
             rows += endings(long, name, chosen.rounds)
             write("endings", rows, chosen.out)
-        rows += away(short, chosen.rounds)
+        rows += away(short, chosen.away_rounds)
         write("endings", rows, chosen.out)
 
 

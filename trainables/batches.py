@@ -100,8 +100,8 @@ def _rows(images_NHWC: Tensor, rows_B: NDArray[np.int64]) -> Tensor:
         return images_NHWC.index_select(0, moved(rows_B, images_NHWC.device))
     if len(rows_B) and not 0 <= rows_B.min() <= rows_B.max() < len(images_NHWC):
         raise IndexError(f"a view of {len(images_NHWC)} photos has no such row: {rows_B}")
-    made_BHWC = images_NHWC.new_empty((len(rows_B), *images_NHWC.shape[1:]))
-    photos, made = images_NHWC.numpy(), made_BHWC.numpy()
+    photos = images_NHWC.numpy()
+    made = np.empty((len(rows_B), *photos.shape[1:]), photos.dtype)
     n_parts = torch.get_num_threads() if made.nbytes >= THREADED_BYTES else 1
     parts = zip(np.array_split(rows_B, n_parts), np.array_split(made, n_parts), strict=True)
     own, *others = (lambda r=r, m=m: photos.take(r, 0, out=m, mode="clip") for r, m in parts)
@@ -109,7 +109,7 @@ def _rows(images_NHWC: Tensor, rows_B: NDArray[np.int64]) -> Tensor:
     own()
     for part in waiting:
         part.result()
-    return made_BHWC
+    return torch.from_numpy(made)
 
 
 @cache
