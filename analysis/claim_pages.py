@@ -100,16 +100,27 @@ def _gains(found: list[Claim], grid: Grid) -> pd.DataFrame:
     return texts.loc[~empty.all(axis=1), ~empty.all(axis=0)]
 
 
-def _notes(found: list[Claim], grid: Grid) -> list[str]:
-    photos = grid.right_SRLN.shape[-1]
+def _chance(grid: Grid) -> list[str]:
+    """What the intervals know, and which seeds and cells are not in them."""
+    draws = f"{grid.n_draws} draws of the {grid.right_SRLN.shape[-1]} test photos"
     if grid.n_seeds > 1:
-        how = f"Student's t over {grid.n_seeds} seeds"
+        how = f"{draws} and {grid.n_seeds} seeds as crossed random factors, Student's t"
     else:
         how = (
-            f"one seed, so {grid.n_draws} draws of the {photos} test photos, the same for all "
-            "cells (1.96 standard deviations); the chance in training is not in them"
+            f"one seed, so {draws}, the same for all cells (1.96 standard deviations); the chance "
+            "in training is not in them"
         )
-    lines = [f"Intervals: {how}.", "Gain: accuracy minus that of H0 in the same column, points."]
+    lines = [f"Intervals: {how}."]
+    if grid.left_out:
+        named = ", ".join(map(str, grid.left_out))
+        lines.append(f"Left out: seeds with too few of the cells ({named}).")
+    if grid.n_lacking:
+        lines.append(f"Left out: {grid.n_lacking} cells that not every seed has.")
+    return lines
+
+
+def _notes(found: list[Claim], grid: Grid) -> list[str]:
+    lines = [*_chance(grid), "Gain: accuracy minus that of H0 in the same column, points."]
     lines.append("Shown: the whole interval has the sign that the paper claims.")
     if any(claim.nulls for claim in found):
         lines.append(

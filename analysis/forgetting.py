@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -86,15 +85,14 @@ def write_forgetting(
 
 
 def curves_of(table: pd.DataFrame) -> dict[int, dict[int, float]]:
-    """High-res photos to low-res photos to percent, mean over seeds."""
-    found: dict[int, dict[int, list[float]]] = {}
-    for row in table.to_dict("records"):
-        points = found.setdefault(int(row["n_high"]), {})
-        points.setdefault(int(row["n_low"]), []).append(float(row["high_percent"]))
-    return {
-        n_high: {n_low: fmean(points[n_low]) for n_low in sorted(points)}
-        for n_high, points in sorted(found.items())
-    }
+    """High-res photos to low-res photos to percent, mean over the seeds that have most points."""
+    curves: dict[int, dict[int, float]] = {}
+    for n_high, rows in table.groupby("n_high", sort=True):
+        points = rows.pivot_table(index="seed", columns="n_low", values="high_percent")
+        there = points.notna().sum(axis=1)
+        means = points.loc[there == there.max()].dropna(axis=1).mean()
+        curves[int(str(n_high))] = {int(n): float(p) for n, p in means.sort_index().items()}
+    return curves
 
 
 def _texts(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,10 +1,10 @@
-"""Table 2 as arrays, with the chance in it.
+"""Table 2 as arrays, with the chance in it: that of the test photos and that of training.
 
 S seeds, R rows (H0 to H8, then Mixed), L columns (L1 to L8), N photos, B draws.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ from analysis.statistics import CONFIDENCE, above_chance_all
 N_ROWS, N_COLUMNS, MIXED_ROW = 10, 8, 9
 N_DRAWS = 1000
 SEED = 0
+#: A seed with fewer of the cells than this share of the fullest seed's is left out.
+MOST_CELLS = 0.9
 
 Numbers = NDArray[np.float64]
 
@@ -36,13 +38,17 @@ class Estimate(NamedTuple):
 class Grid:
     """The low-res accuracies of Table 2's cells, of the seeds that have most of them.
 
+    All seeds have the same cells: one that a seed lacks is NaN in each.
+
     Attributes:
         percent_SRL: NaN where a cell is not done.
         right_SRLN: whether a cell's network recognised a photo; False where it is not done.
         n_high_R: high-res training photos; -1 for Mixed and where there is no cell.
         n_low_L: low-res training photos; -1 where there is no cell.
         n_classes: of the data set.
-        n_draws: draws of the bootstrap that one seed needs.
+        n_draws: draws of the bootstrap over photos.
+        left_out: seeds that have too few of the cells.
+        n_lacking: cells that only some of the seeds have.
     """
 
     percent_SRL: Numbers
@@ -51,6 +57,8 @@ class Grid:
     n_low_L: NDArray[np.int64]
     n_classes: int
     n_draws: int = N_DRAWS
+    left_out: tuple[int, ...] = ()
+    n_lacking: int = 0
 
     @property
     def n_seeds(self) -> int:
@@ -71,11 +79,8 @@ class Grid:
 
     @cached_property
     def draws(self) -> Numbers:
-        """Percent (B, R, L) on photos drawn with replacement, the same for all cells and seeds.
-
-        Several seeds are drawn with replacement too.
-        """
-        n_seeds, n_photos = self.n_seeds, self.right_SRLN.shape[-1]
+        """Percent (B, R, L), mean over seeds, on photos drawn with replacement for all alike."""
+        n_photos = self.right_SRLN.shape[-1]
         rng = np.random.default_rng(SEED)
         right_NC = self.right_SRLN.reshape(-1, n_photos).T.astype(np.float32)
         times_BN = np.stack(
@@ -86,27 +91,29 @@ class Grid:
         )
         draws_BC = times_BN.astype(np.float32) @ right_NC * (100 / n_photos)
         draws_BSRL = draws_BC.reshape(self.n_draws, *self.percent_SRL.shape).astype(np.float64)
-        chosen_BS = rng.integers(n_seeds, size=(self.n_draws, n_seeds))
-        drawn = np.take_along_axis(draws_BSRL, chosen_BS[:, :, None, None], axis=1).mean(axis=1)
-        return np.where(np.isnan(self.mean_percent), np.nan, drawn)
+        return np.where(np.isnan(self.mean_percent), np.nan, draws_BSRL.mean(axis=1))
 
     def estimate(self, statistic: Callable[[Numbers], Numbers]) -> Estimate:
         """A statistic of the grid with its interval.
 
-        Several seeds: its mean over seeds with Student's t. One seed: plus and minus 1.96 standard
-        deviations over `draws`, which knows nothing of the chance in training.
+        Photos and seeds are crossed random factors, as in `statistics.paired_difference`: the
+        variance is that over `draws` plus that of the seeds' mean, Student's t with Satterthwaite's
+        degrees of freedom. One seed: 1.96 standard deviations over `draws`, which know nothing of
+        the chance in training.
 
         Args:
             statistic: takes percent (..., R, L) and gives numbers (...).
         """
+        value = float(statistic(self.mean_percent))
+        of_photos, freedom = float(statistic(self.draws).var(ddof=1)), np.inf
+        variance = of_photos
         if self.n_seeds > 1:
-            values_S = statistic(self.percent_SRL)
-            half = stdtrit(self.n_seeds - 1, (1 + CONFIDENCE) / 2)
-            half *= values_S.std(ddof=1) / np.sqrt(self.n_seeds)
-            value = float(values_S.mean())
-        else:
-            value = float(statistic(self.mean_percent))
-            half = stdtrit(np.inf, (1 + CONFIDENCE) / 2) * statistic(self.draws).std(ddof=1)
+            of_seeds = float(statistic(self.percent_SRL).var(ddof=1)) / self.n_seeds
+            variance += of_seeds
+            n_photos = self.right_SRLN.shape[-1]
+            parts = of_photos**2 / (n_photos - 1) + of_seeds**2 / (self.n_seeds - 1)
+            freedom = variance**2 / parts if parts else np.inf
+        half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * np.sqrt(variance)
         return Estimate(value, value - float(half), value + float(half))
 
 
@@ -121,7 +128,7 @@ def grid_of(frame: pd.DataFrame, photos: Photos) -> Grid | None:
     """Put Staged (H-L) and Mixed of Table 2 into rows and columns.
 
     Args:
-        frame: of `runs.load`.
+        frame: of `runs.load`, of one low resolution.
         photos: the low-res test's.
 
     Returns:
@@ -138,8 +145,10 @@ def grid_of(frame: pd.DataFrame, photos: Photos) -> Grid | None:
     counts = cells["seed"].value_counts()
     if counts.empty:
         return None
-    seeds = sorted(counts.index[counts == counts.max()].tolist())
-    return _filled(cells.loc[cells["seed"].isin(seeds)], seeds, photos)
+    enough = counts >= MOST_CELLS * counts.max()
+    seeds, left_out = (sorted(counts.index[which].tolist()) for which in (enough, ~enough))
+    found = _filled(cells.loc[cells["seed"].isin(seeds)], seeds, photos)
+    return replace(found, left_out=tuple(left_out))
 
 
 def _filled(cells: pd.DataFrame, seeds: list[int], photos: Photos) -> Grid:
@@ -152,7 +161,11 @@ def _filled(cells: pd.DataFrame, seeds: list[int], photos: Photos) -> Grid:
     percent[places] = 100 * right_CN.mean(axis=1)
     right = np.zeros((*percent.shape, right_CN.shape[1]), np.bool_)
     right[places] = right_CN
+    lacking = np.isnan(percent).any(axis=0)
+    n_lacking = int((lacking & ~np.isnan(percent).all(axis=0)).sum())
+    percent[:, lacking], right[:, lacking] = np.nan, False
     n_high, n_low = np.full(N_ROWS, -1), np.full(N_COLUMNS, -1)
     n_high[rows[~mixed]] = cells["n_high"].to_numpy()[~mixed]
     n_low[columns] = cells["n_low"].to_numpy()
-    return Grid(percent, right, n_high, n_low, int(cells["n_classes"].iloc[0]))
+    n_classes = int(cells["n_classes"].iloc[0])
+    return Grid(percent, right, n_high, n_low, n_classes, n_lacking=n_lacking)

@@ -24,7 +24,7 @@ from analysis.photos import NO_PHOTOS, PREDICTIONS_FILE, Photos, load_photos
 from analysis.reliability import write_reliability
 from analysis.resolution_figure import write_resolution_figure
 from analysis.resolutions import advantages, is_sweep, write_resolutions
-from analysis.setting import setting_of
+from analysis.setting import at_own_resolution, setting_of
 from analysis.shown import shown_cells
 from analysis.spread import write_spread
 from analysis.tables import write_tables
@@ -52,7 +52,8 @@ def write_outputs(
     tables, figures = run / "tables", run / "figures"
     kept = (run / PREDICTIONS_FILE).is_file()  # not by versions before it was written
     photos = load_photos(run) if kept else NO_PHOTOS
-    grid = grid_of(frame, photos)
+    own = at_own_resolution(frame, recipe)
+    grid = grid_of(own, photos)
     return [
         *write_tables(frame, recipe, tables),
         *([] if is_sweep(frame) else write_tests(run, recipe, tables)),
@@ -61,8 +62,9 @@ def write_outputs(
         *write_figures(frame, recipe, figures),
         *_exchange(grid, frame, recipe, run),
         *_of_strategies(run, frame, photos, recipe),
-        *_from_predictions(run, frame, recipe),
-        *_forgetting(run, frame, recipe),
+        *write_spread(own, recipe, tables),
+        *_from_predictions(run, own, recipe),
+        *_forgetting(run, own, recipe),
         *_heat(run, frame, recipe, through),
     ]
 
@@ -89,7 +91,6 @@ def _of_strategies(
         *write_controls(frame, photos, plan_of(run), recipe, tables),
         *write_resolutions(frame, photos, recipe, tables),
         *write_transfer(run, frame, recipe),
-        *write_spread(frame, recipe, tables),
     ]
     if is_sweep(frame):
         found, setting = advantages(frame, photos), setting_of(frame, recipe)

@@ -31,7 +31,8 @@ class Reliability(NamedTuple):
         accuracy: photos recognised.
         confidence: mean probability of what was predicted.
         error: mean over photos of |accuracy - confidence| of their bin.
-        low: lower end of its 95 % bootstrap interval.
+        low: lower end of the 95 % bootstrap interval of the error on endless photos; `error` is
+            larger than that by what few photos add, and may lie above the interval.
         high: upper end.
         by_chance: the error of a network with these confidences that is calibrated perfectly;
             few photos alone make it positive.
@@ -71,13 +72,15 @@ def reliability(
         calibration_error(confidence_N, generator.random(n) < confidence_N)
         for _ in range(N_RESAMPLES)
     ]
-    low, high = np.quantile(errors, [0.025, 0.975])
+    error = calibration_error(confidence_N, right_N)
+    # "basic": drawing photos again adds to the error what measuring on few photos has added to it
+    high, low = 2 * error - np.quantile(errors, [0.025, 0.975])
     return Reliability(
         float(right_N.mean()),
         float(confidence_N.mean()),
-        calibration_error(confidence_N, right_N),
-        float(low),
-        float(high),
+        error,
+        max(0.0, float(low)),
+        max(0.0, float(high)),
         float(np.mean(lucky)),
     )
 
@@ -167,7 +170,7 @@ def _panel(axes: "Axes", confidence_N: NDArray[np.float64], right_N: NDArray[np.
 
 _NOTES = (
     f"ECE: expected calibration error over {N_BINS} equally wide bins of confidence; intervals: "
-    "bootstrap over photos. By chance: what a perfectly calibrated network with these confidences "
-    "would show on so few photos. Probabilities are those of training, without a temperature; "
-    "f2c predict fits one.",
+    "basic bootstrap over photos. Few photos raise the ECE, but not its interval. By chance: what "
+    "a perfectly calibrated network with these confidences would show on so few photos. "
+    "Probabilities are those of training, without a temperature; f2c predict fits one.",
 )

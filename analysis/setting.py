@@ -91,6 +91,12 @@ def setting_of(frame: pd.DataFrame, recipe: Mapping[str, Any]) -> Setting:
     )
 
 
+def at_own_resolution(frame: pd.DataFrame, recipe: Mapping[str, Any]) -> pd.DataFrame:
+    """The cells that a setting's title speaks of: none of the other low resolutions of a sweep."""
+    own = _section(recipe, "data").get("resolution_px")
+    return frame if own is None else frame.loc[frame["resolution_px"] == int(own)]
+
+
 def paper_dataset(table: str) -> str:
     """Name of the data set of a table of the paper, for readers."""
     return DATASET_NAMES[PAPER_DATASETS[table]]

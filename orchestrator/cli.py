@@ -97,7 +97,8 @@ def usage() -> str:
     return (
         "f2c - train on sharp photos, recognise blurry ones\n\n"
         f"{verbs}\n\n"
-        f"RECIPE is one of {', '.join(shipped())}, or a YAML file. Any field of it is a flag:\n"
+        f"RECIPE is one of {', '.join(shipped())}, a YAML file, or the name of\n"
+        "a run under the root. Any field of it is a flag:\n"
         "  --train.epochs 3 --data.root DIR --data.resolution-px 25 --seeds 0 1 2\n"
         "`f2c run RECIPE --help` lists them all, with how to run: --root, --executor, ..."
     )

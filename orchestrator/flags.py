@@ -1,8 +1,10 @@
 """Command line -> recipe with its overrides, and how to run it."""
 
+import argparse
 import os
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -40,7 +42,7 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
     """Load a recipe and apply flags such as `--train.epochs 3`.
 
     Args:
-        name: shipped name or path; None takes `F2C_RECIPE`, else the demo.
+        name: shipped name, path, or name of a run; None takes `F2C_RECIPE`, else the demo.
         flags: any field of the recipe, and those of `Machine`; after those of `F2C_FLAGS`, which
             cluster.yaml sets on the head.
 
@@ -48,7 +50,8 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
         ConfigError: for what the recipe refuses.
         SystemExit: status 2 for unknown flags and wrong types, 0 after `--help`.
     """
-    default = load_recipe(name or default_recipe())
+    given = [*standing_flags(), *flags]
+    default = load_recipe(name or default_recipe(), _root_of(given))
 
     def both(  # noqa: PLR0913, PLR0917 - one a flag
         recipe: Annotated[Recipe, tyro.conf.arg(name="")] = default,
@@ -69,12 +72,20 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
 
     try:
         recipe, machine = tyro.cli(
-            both, args=[*standing_flags(), *flags], prog="f2c", config=(tyro.conf.AvoidSubcommands,)
+            both, args=given, prog="f2c", config=(tyro.conf.AvoidSubcommands,)
         )
         checked = Recipe.model_validate_json(recipe.model_dump_json())
     except ValueError as error:
         raise ConfigError(str(error)) from None
     return settled(checked, machine), machine
+
+
+def _root_of(flags: Sequence[str]) -> Path:
+    """Where runs are that may be named, before the flags can be read as a recipe's."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--root", default="runs", nargs="?")
+    root = parser.parse_known_args(list(flags))[0].root
+    return Path(local_root(root or "runs"))
 
 
 def _data_cpus(recipe: Recipe, executor: str, n_cpus: int) -> int:

@@ -16,6 +16,8 @@ from trainables.errors import ConfigError
 from trainables.spec import Spec
 
 RECIPES = Path(__file__).parent / "recipes"
+#: In a run's folder.
+RECORDED = "recipe.yaml"
 MAX_RECIPE_BYTES = 1_000_000
 
 
@@ -44,32 +46,37 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def recipe_path(name: str) -> Path:
-    """A shipped recipe by name, or a YAML file by path.
+def recipe_path(name: str, root: Path = Path("runs")) -> Path:
+    """A shipped recipe by name, a YAML file by path, or what a run under a root has recorded.
 
     Raises:
-        ConfigError: when it is neither.
+        ConfigError: when it is none of them.
     """
     if name in shipped():
         return RECIPES / f"{name}.yaml"
-    path = Path(name)
-    if path.is_file():
-        return path
-    near = difflib.get_close_matches(name, shipped(), n=1)
+    for path in (Path(name), root / name / RECORDED):
+        if path.is_file():
+            return path
+    runs = [file.parent.name for file in sorted(root.glob(f"*/{RECORDED}"))]
+    near = difflib.get_close_matches(name, [*shipped(), *runs], n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise ConfigError(
-        f"no recipe named {name}: {hint}shipped are {', '.join(shipped())}; "
-        "or give the path of a YAML file"
+        f"no recipe named {name}: {hint}shipped are {', '.join(shipped())}; or give the path of a "
+        f"YAML file, or the name of a run in {root}"
     )
 
 
-def load_recipe(name: str) -> Recipe:
+def load_recipe(name: str, root: Path = Path("runs")) -> Recipe:
     """Read and check a recipe.
+
+    Args:
+        name: see `recipe_path`.
+        root: whose runs may be named.
 
     Raises:
         ConfigError: with every fault, its line and what was perhaps meant.
     """
-    path = recipe_path(name)
+    path = recipe_path(name, root)
     if path.stat().st_size > MAX_RECIPE_BYTES:
         raise ConfigError(f"{path} is larger than {MAX_RECIPE_BYTES} bytes; is it a recipe?")
     return parse_recipe(path.read_text(encoding="utf-8"), path.name)

@@ -82,10 +82,13 @@ class Trials:
 
 def _saved_seconds(trial: Path) -> dict[str, float] | None:
     """A stage's seconds by kind of work, as its trial left them when Tune saved it."""
-    file = trial / "checkpoint_000000" / "address.json"
-    original = original_of(file)
+    name = "checkpoint_000000/address.json"
+    original = original_of(trial)  # Tune saves in the bucket where the root is a copy of one
     try:
-        text = file.read_bytes() if original is None else original.bucket.read(original.path)
+        if original is None:
+            text = (trial / name).read_bytes()
+        else:
+            text = original.bucket.read(f"{original.path}/{name}")
         return json.loads(text or b"")["seconds"]
     except (OSError, ValueError, KeyError):
         return None

@@ -36,6 +36,10 @@ class TakenBackError(Exception):
         super().__init__(self.TEXT)
 
 
+class LostDeviceError(Exception):
+    """A GPU has failed so that its process cannot use it any more; another process may."""
+
+
 def describe(error: BaseException) -> str:
     """The end of a traceback, in a few lines: where it happened and what it said."""
     frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -1,5 +1,6 @@
 """Accuracy of a network on a view, as sums and per photo. B batch, N photos, C classes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,10 @@ from trainables.spec import StageSpec
 from trainables.train import forward
 
 BATCH_SIZE = 128
+
+
+class StoppedError(Exception):
+    """An evaluation was told to end; it has no result."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +53,25 @@ class Predictions:
 
 
 @torch.inference_mode()
-def evaluate(network: Network, source: AnySource, spec: StageSpec) -> Predictions:
+def evaluate(
+    network: Network,
+    source: AnySource,
+    spec: StageSpec,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Predictions:
     """Predict every photo of a view once.
 
     Raises:
         FloatingPointError: when a logit is not finite; its argmax would look like a prediction.
+        StoppedError: when `should_stop`, which is asked before each batch, says so.
     """
     network.module.eval()
     torch.backends.cudnn.benchmark = False
     n, logits = len(source.labels_N), []
     with source.ordered(np.arange(n)) as gather:
         for start in range(0, n, BATCH_SIZE):
+            if should_stop():
+                raise StoppedError
             rows_B = np.arange(start, min(start + BATCH_SIZE, n))
             images_BCHW = centre_crop(gather(rows_B), spec.augment.crop_px)
             logits.append(forward(network.module, images_BCHW, spec))

@@ -35,9 +35,12 @@ from trainables.views import check_resolution, is_prepared, stored_px, view_fold
 
 #: Below this a cold Ray Data (20 s) costs more than it saves.
 IN_PROCESS_PHOTOS = 2000
-#: Photos of one of Ray Data's tasks at most, and so how often progress is told. Between two tasks a
-#: worker waits 0.1 s for Ray Data to look, so that small ones cost time.
-TASK_PHOTOS = 1024
+#: Photos of one of Ray Data's tasks: fewest and most, and so many that their files have about so
+#: many bytes; so often is progress told. Between two tasks a worker waits 0.1 s for Ray Data to
+#: look, so that small ones cost time.
+FEWEST_PHOTOS, MOST_PHOTOS, TASK_BYTES = 64, 2048, 32_000_000
+#: Files that are looked at for their size.
+SAMPLE_FILES = 100
 #: Each CPU of a cluster gets so many tasks, so that none waits long for the last of another.
 TASKS_A_CPU = 4
 #: Bad photos listed in the message itself; more go to a file beside the views.
@@ -247,8 +250,17 @@ def _blocks_here(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> It
 
 
 def _blocks_by_ray(index: Index, rows_N: NDArray[np.int64], task: BlockTask) -> Iterator[Block]:
-    size = min(TASK_PHOTOS, -(-len(rows_N) // (TASKS_A_CPU * n_cpus_of_cluster())))
+    size = min(_task_photos(index, rows_N), -(-len(rows_N) // (TASKS_A_CPU * n_cpus_of_cluster())))
     for block in blocks_by_ray(_batch(index, rows_N), make_blocks_on_worker, size, task=task):
         for file in task.maps:  # while workers go on; at the end the disk would be waited for
             fsync(file)
         yield block
+
+
+def _task_photos(index: Index, rows_N: NDArray[np.int64]) -> int:
+    """Photos of a task, by the size of some of the files."""
+    some = rows_N[:: max(1, len(rows_N) // SAMPLE_FILES)]
+    files = [index.root / index.paths[row] for row in some]
+    sizes = [file.stat().st_size for file in files if file.is_file()]
+    mean_bytes = max(1.0, sum(sizes) / max(1, len(sizes)))
+    return int(np.clip(TASK_BYTES / mean_bytes, FEWEST_PHOTOS, MOST_PHOTOS))

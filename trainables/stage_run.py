@@ -5,6 +5,7 @@ The Tune trainable and the inline executor both drive it: restore, advance epoch
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from trainables.batches import AnySource, epoch_batches
 from trainables.budget import budget_of
 from trainables.entry import Entry, read_entry
 from trainables.errors import ConfigError, describe
-from trainables.evaluate import Predictions, evaluate
+from trainables.evaluate import Predictions, StoppedError, evaluate
 from trainables.faults import fault_point
 from trainables.fingerprint import evaluation_key, key_of, seed_of
 from trainables.models import Network, build_model
@@ -46,6 +47,8 @@ from trainables.views import names_of_tests, view_name
 
 #: Epochs shorter than this share a progress checkpoint, so that saving never dominates training.
 PROGRESS_EVERY_S = 1.0
+#: A photo is tested so many times as fast as it is trained on, about.
+TESTING_SPEEDUP = 3.0
 
 
 class StageRun:
@@ -62,6 +65,7 @@ class StageRun:
         self.predictions: dict[str, Predictions] = {}
         self.trained = False
         self.told_to_end = False
+        self.lost_device = ""
         self._started_at = time.time()
         self._saved_at = time.perf_counter()
         self._loop: Iterator[Epoch] | None = None
@@ -96,8 +100,15 @@ class StageRun:
         try:
             self.restore(folder)
         except Exception as error:
-            self._reason = describe(error)
+            self._reason = self._fault(error)
             self.status = "failed"
+
+    def _fault(self, error: Exception) -> str:
+        """An error in words; after some of a GPU's the process cannot use it any more."""
+        reason = describe(error)
+        if isinstance(error, torch.AcceleratorError) and "out of memory" not in str(error):
+            self.lost_device = reason
+        return reason
 
     def _fresh_network(self) -> Network:
         torch.manual_seed(seed_of("weights", self.job.spec.seed))
@@ -146,6 +157,9 @@ class StageRun:
 
     def _should_stop(self) -> bool:
         fault_point("batch")
+        return self._is_told()
+
+    def _is_told(self) -> bool:
         return self.told_to_end or self.job.stop_requested()
 
     def advance(self) -> dict[str, Any]:
@@ -161,7 +175,7 @@ class StageRun:
         except FloatingPointError as error:
             return self._end("diverged", str(error))
         except Exception as error:  # it would cost Tune its actor
-            return self._end("failed", describe(error))
+            return self._end("failed", self._fault(error))
 
     def _advance(self) -> dict[str, Any]:
         stop = self._loop is not None and self.job.stop_requested(at_epoch=True)
@@ -188,13 +202,34 @@ class StageRun:
         )
 
     def _finish(self, record: dict[str, Any]) -> dict[str, Any]:
+        sources = {v: source_of(self.job, v, self._blocks) for v in self.job.evaluations}
+        if self.trained and self._is_long(list(sources.values())):
+            self._save_progress()
         began = time.perf_counter()
-        for view in self.job.evaluations:
-            source = source_of(self.job, view, self._blocks)
-            self.predictions[key_of(view)] = evaluate(self._network, source, self.job.spec)
+        try:
+            for view, source in sources.items():
+                tested = evaluate(self._network, source, self.job.spec, self._is_told)
+                self.predictions[key_of(view)] = tested
+        except StoppedError:
+            return self._stopped_in_tests(record)
         self.seconds["evaluate"] += time.perf_counter() - began
         self.status = "done"
         return self._result(record)
+
+    def _is_long(self, tests: list[AnySource]) -> bool:
+        """Whether the tests take so long that the last epoch is not left unsaved meanwhile.
+
+        Otherwise a stage's weights are written once, when it is committed.
+        """
+        rate = TESTING_SPEEDUP * images_per_s(self.epochs)
+        return sum(len(test.labels_N) for test in tests) > PROGRESS_EVERY_S * rate
+
+    def _stopped_in_tests(self, record: dict[str, Any]) -> dict[str, Any]:
+        self.predictions.clear()
+        if self.trained:
+            self._saved_at = -math.inf
+            self._save_progress()
+        return self._end("stopped", "stopped on request in its tests; its epochs are kept", record)
 
     def _end(
         self, status: str, reason: str, record: dict[str, Any] | None = None

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from ray import tune
 
-from trainables.errors import TakenBackError
+from trainables.errors import LostDeviceError, TakenBackError
 from trainables.memory import keep_freed_memory
 from trainables.ray_blocks import stream_by_ray
 from trainables.stage_job import StageJob
@@ -52,7 +52,7 @@ class StageTrainable(tune.Trainable):
     def _end_in_order(self, number: int, frame: FrameType | None) -> None:
         """SIGTERM in an epoch ends the stage at its next batch; outside one, as Ray has it.
 
-        A stage that is being evaluated or saved is finished first.
+        A stage that is being saved is finished first.
         """
         self._told_to_end = True
         if self._in_step and self._run is not None:
@@ -94,10 +94,13 @@ class StageTrainable(tune.Trainable):
 
         Raises:
             TakenBackError: after SIGTERM, which costs Tune this actor; the stage goes on elsewhere.
+            LostDeviceError: this process cannot use its GPU any more; Tune tries in another.
         """
         run = self._run or self._start(self._parent())
         self._in_step = True
         results = list(_some_epochs(run))
+        if run.lost_device:
+            raise LostDeviceError(run.lost_device)
         status = run.status
         over = status != "running" and not self._goes_on(run)
         self._in_step = False

@@ -32,6 +32,19 @@ def test_a_run_of_strategies_gets_its_table_its_pairs_and_its_figure(strategies,
     assert names == {"table1", "paired", "classes", "reliability"}
 
 
+def test_pages_of_one_resolution_leave_out_a_sweeps_others(grid, recipe, tmp_path):
+    """At each resolution the sweep has the whole of Table 2; the title speaks of 16 px."""
+    coarse = grid["cell"].str.replace("/s0", "-8px/s0")
+    sweep = pd.concat([grid, grid.assign(cell=coarse, resolution_px=8, accuracy_low=0.01)])
+    for name, frame in {"sweep": sweep, "alone": grid}.items():
+        (tmp_path / name).mkdir()
+        predictions(frame).to_parquet(tmp_path / name / "predictions.parquet", index=False)
+        write_outputs(tmp_path / name, frame, recipe)
+    for page in ("claims.csv", "exchange.csv", "classes.csv", "reliability.csv"):
+        texts = [(tmp_path / name / "tables" / page).read_text() for name in ("sweep", "alone")]
+        assert texts[0] == texts[1], page
+
+
 def test_a_run_from_before_predictions_were_kept_has_its_tables(grid, recipe, tmp_path):
     names = {path.name for path in write_outputs(tmp_path, grid, recipe)}
     assert {"table2.csv", "table2.md", "table2.png"} <= names

@@ -87,6 +87,18 @@ def test_a_calibrated_network_is_within_what_chance_gives():
     assert found.low < found.error < found.high
 
 
+def test_the_interval_of_a_calibration_error_holds_the_truth_though_few_photos_raise_the_error():
+    """A network that is five points too sure, on so few photos as here."""
+    generator, covered, above = np.random.default_rng(2), 0, 0
+    for run in range(40):
+        confidence_N = generator.uniform(0.3, 1, 354)
+        found = reliability(confidence_N, generator.random(354) < confidence_N - 0.05, run)
+        covered += found.low <= 0.05 <= found.high
+        above += found.error > 0.05
+    assert above > 30
+    assert covered >= 34
+
+
 def test_gains_of_classes_by_hand():
     rows = {"row": [0, 1, 2, 3], "label": [0, 0, 1, 1]}
     first = pd.DataFrame(rows | {"predicted": [1, 1, 1, 1]})
@@ -108,6 +120,17 @@ def test_forgetting_starts_before_the_low_stage(make_cell):
     table = forgetting(frame, plan, high_accuracies(events))
     assert curves_of(table) == {400: {0: 60.0, 50: 40.0, 100: pytest.approx(30.0)}}
     assert table["forgotten_points"].tolist() == pytest.approx([0, 20, 30])
+
+
+def test_forgetting_compares_the_same_seeds_before_and_after(make_cell):
+    highs = {(0, 1): 0.5, (0, 2): 0.4, (1, 1): 0.9}
+    frame = pd.DataFrame(
+        [make_cell("table2", "staged_hl", (8, n), seed=s, high=h) for (s, n), h in highs.items()]
+    )
+    keys = frame["stage_key"].tolist()
+    plan = {"stages": {key: {"spec": {"parent": f"high{i // 2}"}} for i, key in enumerate(keys)}}
+    table = forgetting(frame, plan, {"high0": 0.6, "high1": 1.0})
+    assert curves_of(table) == {400: {0: 60.0, 50: 50.0, 100: 40.0}}
 
 
 def test_a_stage_that_was_not_tested_before_gives_no_curve(make_cell):

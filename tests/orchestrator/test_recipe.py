@@ -1,5 +1,7 @@
 import pytest
 
+from orchestrator.flags import parse
+from orchestrator.publishing import named_run
 from orchestrator.recipe import Recipe, sequence_drafts
 from orchestrator.recipe_files import (
     MAX_RECIPE_BYTES,
@@ -91,6 +93,16 @@ def test_c09_comments_order_and_whitespace_do_not_matter():
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean demo"):
         recipe_path("dem")
+
+
+def test_a_run_is_named_by_its_folder_under_the_root(tmp_path):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "recipe.yaml").write_text("name: mine\ntrain: {epochs: 7}\n")
+    recipe, machine = parse("mine", ["--root", str(tmp_path / "runs"), "--train.lr", "0.5"])
+    assert (recipe.name, recipe.train.epochs, recipe.train.lr) == ("mine", 7, 0.5)
+    assert named_run(["mine"], [f"--root={tmp_path / 'runs'}"], "")[0] == machine.root / "mine"
+    with pytest.raises(ConfigError, match=r"did you mean mine\?(.|\n)*name of a run in .*runs"):
+        recipe_path("mien", tmp_path / "runs")
 
 
 def test_mixing_of_a_spelt_out_stage_needs_two_views():

@@ -113,6 +113,22 @@ def test_a_worker_holds_a_bounded_number_of_photos(
     assert np.concatenate([block["row"] for block in sent]).tolist() == rows.tolist()
 
 
+def test_tasks_of_large_photos_are_small_so_that_progress_is_told(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+):
+    rows = np.arange(10)
+    file_bytes = (index.root / index.paths[0]).stat().st_size
+    monkeypatch.setattr(module, "SAMPLE_FILES", 1)
+
+    def photos_of(task_bytes: int) -> int:
+        monkeypatch.setattr(module, "TASK_BYTES", task_bytes)
+        return module._task_photos(index, rows)
+
+    assert photos_of(file_bytes) == module.FEWEST_PHOTOS
+    assert photos_of(100 * file_bytes) == 100
+    assert photos_of(10**12) == module.MOST_PHOTOS
+
+
 def test_photos_are_decoded_once_for_all_forms(
     index: Index, views: list[ViewSpec], data_root: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -327,7 +343,8 @@ def test_d23_n06_ray_data_makes_the_same_views_and_lists_bad_rows(
     index: Index, views: list[ViewSpec], data_root: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "IN_PROCESS_PHOTOS", 1)
-    monkeypatch.setattr(module, "TASK_PHOTOS", 4)
+    monkeypatch.setattr(module, "FEWEST_PHOTOS", 4)
+    monkeypatch.setattr(module, "MOST_PHOTOS", 4)
     monkeypatch.setattr(module, "_blocks_here", None)
     index.boxes[0] = (-4.0, 3.0, 30.0, 20.0)
     run(index, [view for view in views if view.split == "test"], data_root)

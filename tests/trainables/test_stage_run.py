@@ -123,6 +123,42 @@ def test_a_stop_file_ends_the_stage_and_a_later_run_goes_on(tmp_path, stages):
     assert sha(folder) == sha(golden)
 
 
+def test_n04_a_stage_that_is_ended_in_its_tests_has_lost_no_epoch(tmp_path, stages, monkeypatch):
+    """Tests that take longer than a second; this process dies in them without a word."""
+    plan = stages(train={"epochs": 3, "batch_size": 8, "lr": 0.01})
+    stage = next(iter(plan.stages.values()))
+    _, golden = finish(run_of(tmp_path, stage, "golden"))
+    monkeypatch.setattr(stage_run, "TESTING_SPEEDUP", 1e-9)
+    monkeypatch.setattr(stage_run, "evaluate", lambda *_: (_ for _ in ()).throw(SystemExit))
+    with pytest.raises(SystemExit):
+        finish(run_of(tmp_path, stage))
+    monkeypatch.undo()
+    run = run_of(tmp_path, stage)
+    _, folder = finish(run)
+    assert not run.trained
+    assert sha(folder) == sha(golden)
+
+
+def test_a_stop_file_ends_a_stages_tests_and_keeps_its_epochs(tmp_path, stages, monkeypatch):
+    plan = stages(train={"epochs": 1, "batch_size": 8, "lr": 0.01})
+    stage = next(iter(plan.stages.values()))
+    result, golden = finish(run_of(tmp_path, stage, "golden"))
+    stop = tmp_path / "stop"
+    real = stage_run.evaluate
+    monkeypatch.setattr(stage_run, "evaluate", lambda *given: stop.touch() or real(*given))
+    run = run_of(tmp_path, stage, stop_file=str(stop))
+    run.restore(None)
+    assert run.advance()["status"] == "stopped"
+    assert run.commit() is None
+    stop.unlink()
+    monkeypatch.undo()
+    later = run_of(tmp_path, stage)
+    again, folder = finish(later)
+    assert not later.trained
+    assert again["accuracy_low"] == result["accuracy_low"]
+    assert sha(folder) == sha(golden)
+
+
 def test_a_finished_stage_is_only_evaluated_on_a_view_it_was_not_evaluated_on(tmp_path, stages):
     stage = next(iter(stages(cells={"strategies": ["high"]}).stages.values()))
     finish(run_of(tmp_path, stage))

@@ -5,10 +5,11 @@ import os
 import signal
 
 import pytest
+import torch
 
 from tests.trainables.one_stage import finish, run_of, sha
 from trainables import stage_run, trainable
-from trainables.errors import TakenBackError
+from trainables.errors import LostDeviceError, TakenBackError
 from trainables.store import Store
 from trainables.trainable import NICENESS, StageTrainable
 
@@ -83,20 +84,43 @@ def test_k07_told_to_end_a_stage_stops_at_its_next_batch_and_goes_on_from_its_la
     assert sha(Store(tmp_path / "store").find(stage.key).folder) == sha(golden)
 
 
-def test_k07_told_to_end_while_a_stage_is_evaluated_it_is_finished_and_the_next_goes_elsewhere(
+def test_k07_told_to_end_while_a_stage_is_tested_its_last_epoch_is_kept_and_tested_elsewhere(
     tmp_path, stage, trial_of, monkeypatch
 ):
     _, golden = finish(run_of(tmp_path, stage, "golden"))
     tell_at(monkeypatch, "evaluate", 1)
     trial = trial_of()
-    results = [trial.step() for _ in range(4)]
-    assert results[-1]["status"] == "done"
-    trial.save_checkpoint(str(tmp_path))
-    assert sha(Store(tmp_path / "store").find(stage.key).folder) == sha(golden)
-    job = run_of(tmp_path, stage, "other").job
-    trial.reset_config(config_of(job))
+    for _ in range(3):
+        trial.step()
     with pytest.raises(TakenBackError):
         trial.step()
+    elsewhere = trial_of()
+    assert elsewhere.step()["status"] == "done"
+    assert not elsewhere._run.trained
+    elsewhere.save_checkpoint(str(tmp_path))
+    assert sha(Store(tmp_path / "store").find(stage.key).folder) == sha(golden)
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), True),
+        (torch.AcceleratorError("CUDA error: out of memory"), False),
+        (RuntimeError("shapes differ"), False),
+    ],
+)
+def test_r03_a_process_whose_gpu_is_lost_takes_no_more_stages(trial_of, monkeypatch, error, lost):
+    def fail(*_):
+        raise error
+
+    trial = trial_of()
+    trial.step()
+    monkeypatch.setattr(stage_run, "fault_point", fail)
+    if lost:
+        with pytest.raises(LostDeviceError, match="illegal memory access"):
+            trial.step()
+    else:
+        assert trial.step()["status"] == "failed"
 
 
 def test_k07_told_to_end_between_stages_a_process_ends_at_once(trial_of):
