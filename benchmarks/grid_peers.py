@@ -33,8 +33,9 @@ from rounds import REPOSITORY, alternate, arguments, ratios, require, row, sides
 
 SIDES = {"ours": ours, "strong": strong, "tune": documented, "script": script}
 PEERS = ("strong", "tune", "script")
-#: Mean accuracies of the sides may differ by chance: other precision, other order.
-TOLERANCE = 0.05
+#: Mean accuracies of the sides may differ by chance: other precision, other order; and few photos,
+#: of the real ones (six classes have about 50 for the test).
+TOLERANCE = {"demo": 0.05, "table2-cars-small": 0.10}
 #: How often a long side shows that it is at work.
 ALIVE_S = 30
 
@@ -112,13 +113,13 @@ class Sides:
             raise SystemExit(said.read_text(errors="replace")[-6000:])
 
 
-def check(done: dict[str, Done]) -> None:
+def check(done: dict[str, Done], tolerance: float) -> None:
     """All sides did the same; the strong peer's accuracies are ours exactly."""
     us = done["ours"]
     for name, them in done.items():
         require(them.counts == us.counts, f"images, updates or epochs of {name}")
         apart = abs(mean(them.accuracies.values()) - mean(us.accuracies.values()))
-        require(apart <= TOLERANCE, f"mean accuracy of {name} is {apart:.3f} away")
+        require(apart <= tolerance, f"mean accuracy of {name} is {apart:.3f} away")
     if "strong" in done:
         require(done["strong"].accuracies == us.accuracies, "accuracies of the strong peer")
 
@@ -131,7 +132,7 @@ def against_peers(
     ways = {name: lambda name=name: runs.seconds(name, name) for name in names}
     found = alternate(ways, rounds)
     done = {name: runs.done[name] for name in names}
-    check(done)
+    check(done, TOLERANCE[chosen.recipe])
     shown = sides(found)
     accuracies = {name: f"{mean(d.accuracies.values()):.4f}" for name, d in done.items()}
     print(f"  mean accuracy on low-res test: {accuracies}")
@@ -160,7 +161,7 @@ def factors(runs: Sides, chosen: argparse.Namespace) -> list[dict[str, Any]]:
     for choice in chosen.factors:
         ways[choice] = lambda choice=choice: runs.seconds(choice, "ours", choice)
     found = alternate(ways, chosen.factor_rounds)
-    check({name: runs.done[name] for name in ways})
+    check({name: runs.done[name] for name in ways}, TOLERANCE[chosen.recipe])
     shown = sides(found)
     return [
         row(
