@@ -101,7 +101,7 @@ def test_manifest_records_spec_counts_and_sums(data_root: Path, spec: ViewSpec, 
     assert (manifest.n_photos, manifest.n_clipped_boxes) == (2, 1)
     assert manifest.files["images.npy"].sha256 is None
     assert manifest.files["labels.npy"].sha256 == views.sha256_of(folder / "labels.npy")
-    assert set(manifest.made_with) == {"numpy", "pillow", "torch"}
+    assert set(manifest.made_with) == {"numpy", "pillow", "simplejpeg", "torch"}
 
 
 def test_names_tell_split_form_and_size():
