@@ -16,14 +16,13 @@ from safetensors.torch import load_file
 
 from trainables.batches import AnySource, epoch_batches
 from trainables.budget import budget_of
-from trainables.entry import Entry, read_entry
-from trainables.errors import ConfigError, describe
+from trainables.entry import Entry
+from trainables.errors import describe
 from trainables.evaluate import Predictions, StoppedError, evaluate
 from trainables.faults import fault_point
 from trainables.fingerprint import evaluation_key, key_of, seed_of
-from trainables.models import Network, build_model
 from trainables.models.on_gpu import check_precision, to_device
-from trainables.models.weights import load_all, load_body
+from trainables.models.weights import load_all
 from trainables.spec import ViewSpec
 from trainables.stage_files import (
     MOMENTUM,
@@ -37,6 +36,7 @@ from trainables.stage_files import (
     write_tensors,
 )
 from trainables.stage_job import StageJob
+from trainables.stage_networks import fresh_network, load_parent, teacher_of
 from trainables.stage_sources import source_of
 from trainables.store import Store
 from trainables.streamed import Blocks, blocks_here
@@ -82,14 +82,14 @@ class StageRun:
         check_precision(self._device, self.job.spec.training.precision)
         done = self.store.find(self.job.key)
         progress = None if done else self.store.newest_progress(self.job.key, self.job.name)
-        self._network = self._fresh_network()
+        self._network = fresh_network(self.job.spec)
         if done is not None:
             load_all(self._network, load_file(done.path(WEIGHTS)))
         elif progress is not None:
             load_all(self._network, load_file(progress.path(WEIGHTS)))
             self.epochs = progress.json("epochs.json")
         elif folder is not None or self.job.spec.parent is not None:
-            self._load_parent(folder)
+            load_parent(self._network, self.job, folder)
         to_device(self._network.module, self._device)
         if done is None:
             self._begin(progress)
@@ -110,21 +110,8 @@ class StageRun:
             self.lost_device = reason
         return reason
 
-    def _fresh_network(self) -> Network:
-        torch.manual_seed(seed_of("weights", self.job.spec.seed))
-        return build_model(self.job.spec.model, self.job.spec.n_classes)
-
-    def _load_parent(self, folder: Path | None) -> None:
-        entry = None if folder is None else read_entry(folder)
-        if entry is None or entry.key != self.job.spec.parent:
-            where = folder or self.store.folder
-            raise ConfigError(f"{where} does not hold the parent of {self.job.name}")
-        tensors = load_file(entry.path(WEIGHTS))
-        load = load_body if self.job.spec.head == "fresh" else load_all
-        load(self._network, tensors)
-
     def _begin(self, progress: Entry | None) -> None:
-        spec, teacher = self.job.spec, self._teacher()
+        spec, teacher = self.job.spec, teacher_of(self.job)
         if teacher is not None and spec.objective.kind == "interpolate":
             interpolate(self._network, teacher, spec.objective.teacher_share)
             return
@@ -144,16 +131,6 @@ class StageRun:
             teacher=None if teacher is None else frozen(teacher, self._device),
             should_stop=self._should_stop,
         )
-
-    def _teacher(self) -> Network | None:
-        if self.job.teacher_folder is None:
-            return None
-        entry = self.job.teacher()
-        if entry is None:
-            raise ConfigError(f"{self.job.teacher_folder} does not hold the teacher")
-        teacher = self._fresh_network()
-        load_all(teacher, load_file(entry.path(WEIGHTS)))
-        return teacher
 
     def _should_stop(self) -> bool:
         fault_point("batch")

@@ -60,7 +60,10 @@ PARSERS = (
     ),
     Parser(
         "CSV, Parquet and folders",
-        ("trainables/datasets/folder.py", "trainables/index_checks.py"),
+        (
+            "trainables/datasets/folder.py", "trainables/photo_tables.py",
+            "trainables/index_checks.py",
+        ),
         _fuzz(
             "test_annotations.py",
             "test_csv_is_read_or_refused",
