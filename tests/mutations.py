@@ -47,8 +47,8 @@ MUTATIONS = (
     ),
     Mutation(
         "the test that a parent is the parent",
-        "trainables/stage_run.py",
-        "entry is None or entry.key != self.job.spec.parent",
+        "trainables/stage_networks.py",
+        "entry is None or entry.key != job.spec.parent",
         "entry is None",
         f"{RUN}::test_f08_the_weights_of_another_stage_are_refused",
     ),
