@@ -41,7 +41,7 @@ class IdleRun:
     def __init__(self, job: StageJob) -> None:
         self.job = job
         self.seconds: dict[str, float] = {}
-        self.status = "running"
+        self.status, self.lost_device = "running", ""
         self._started_at = time.time()
 
     def restore_or_fail(self, folder: Path | None) -> None:
