@@ -4,9 +4,9 @@
     PYTHONPATH=. python3 benchmarks/gpu.py   # where the project is not installed
 
 Images a second against the same loop fed by a DataLoader, against the bare model on random data,
-and against two floors; seconds of a stage of every size and so of Table 2 (87 stages of 60 epochs);
-several small stages at once. Needs torch, torchvision, pydantic and the project's own packages.
-`--device cpu` with small sizes checks that everything runs.
+and against two floors; the gain of recorded steps (CUDA graphs); seconds of a stage of every size
+and so of Table 2 (87 stages of 60 epochs); several small stages at once. Needs torch, torchvision,
+pydantic and the project's own packages. `--device cpu` with small sizes checks that it runs.
 """
 
 import argparse
@@ -19,27 +19,33 @@ from typing import Any
 
 import torch
 from floors import Device, measure_device, operations, traffic_bytes
+from gpu_graph import GraphedStage
 from gpu_stage import N_EPOCHS, Scale, Stage, generated, loader_batches, scale_of, spec_of
-from rounds import alternate, arguments, ratios, row, seconds_of, sides, write
-from torch import nn
+from rounds import alternate, arguments, ratios, require, row, seconds_of, sides, write
+from torch import Tensor, nn
 
 from trainables.batches import Source
 from trainables.models import build_model
 from trainables.spec import ModelSpec
 
 Row = dict[str, Any]
+#: What a graph's weights may be apart from ours, of what both learnt: GPUs add up in any order.
+GRAPHS_APART = 0.3
 
 
 def compare(name: str, source: Source, scale: Scale, chosen: argparse.Namespace) -> list[Row]:
     """Rows of one network on all high photos."""
     spec = spec_of((source.view.spec,), name, scale.images, scale, chosen.precision)
     ours, bare, fed = (Stage(spec, [source], chosen.compile) for _ in range(3))
+    graphed = GraphedStage(spec, [source])
     batches = loader_batches(source, scale.batch)
     ways = {
         "ours": lambda: ours.seconds(scale.images),
         "bare": bare.bare_s,
         "dataloader": lambda: fed.seconds(scale.images, batches),
+        "graphs": lambda: graphed.seconds(scale.images),
     }
+    before = head_of(ours)
     found = alternate(ways, chosen.rounds, warm=True)
     device = measure_device(source.device, getattr(torch, chosen.precision))
     details = {"sides": sides(found, scale.images), "precision": chosen.precision}
@@ -50,7 +56,16 @@ def compare(name: str, source: Source, scale: Scale, chosen: argparse.Namespace)
         row(f"gpu/{name}/{side}", ratios(found[side], found["ours"]), **details)
         for side in ("bare", "dataloader")
     ]
+    apart = float((head_of(graphed) - head_of(ours)).norm() / (head_of(ours) - before).norm())
+    require(apart <= GRAPHS_APART, f"weights with graphs, by {apart:.2f} of what was learnt")
+    gains = ratios(found["ours"], found["graphs"])
+    rows.append(row(f"gpu/{name}/with graphs", gains, **details, apart=apart))
     return rows + floors(name, found["ours"], device, scale, chosen)
+
+
+def head_of(stage: Stage) -> Tensor:
+    """A copy of the last layer's weights."""
+    return stage.network.module.get_submodule(stage.network.head).weight.detach().clone()  # pyright: ignore[reportCallIssue]
 
 
 def floors(

@@ -197,7 +197,10 @@ def main() -> None:
         run_side(chosen, chosen.side, chosen.folder, Path.cwd()).write(chosen.result)
         return
     few = argparse.Namespace(**vars(chosen) | {"levels": min(chosen.levels, chosen.plain_levels)})
+    groups: list[tuple[tuple[str, ...], argparse.Namespace, int]]
     groups = [(("strong",), chosen, chosen.rounds), (("tune", "script"), few, chosen.plain_rounds)]
+    if (few.levels, few.plain_rounds) == (chosen.levels, chosen.rounds):
+        groups = [(PEERS, chosen, chosen.rounds)]  # ours serves them all
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"

@@ -91,9 +91,8 @@ class Task:
         """The map by `OccludedNetwork`, as one row."""
         heat = torch.empty(self.n, self.n)
         bases = occluded.bases(self.inputs)
-        for batch in occluded.batches:
-            moved = occluded.differences(bases, self.grey[0, :, :1, :1], batch)
-            heat[batch.row_B, batch.column_B] = moved.square().sum(1)
+        for row_B, column_B, moved_BC in occluded.moved(bases, self.grey[0, :, :1, :1]):
+            heat[row_B, column_B] = moved_BC.square().sum(1)
         return heat.flatten()
 
     def captum(self, batch_size: int) -> None:

@@ -134,10 +134,7 @@ class Occlusion:
             yield from self._moved_as_a_whole(photo_1CHW)
             return
         bases = self._incremental.bases(photo_1CHW)
-        grey_C11 = self._grey_1CHW[0, :, :1, :1]
-        for batch in self._incremental.batches:
-            moved_BC = self._incremental.differences(bases, grey_C11, batch)
-            yield batch.row_B, batch.column_B, moved_BC
+        yield from self._incremental.moved(bases, self._grey_1CHW[0, :, :1, :1])
 
     def _moved_as_a_whole(self, photo_1CHW: Tensor) -> Iterator[tuple[NDArray, NDArray, Tensor]]:
         logits_1C = self.network(photo_1CHW)

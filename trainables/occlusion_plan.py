@@ -62,6 +62,19 @@ def batches_of(
                 yield Batch(*places, spans, _frames(shapes, rows, columns, places))
 
 
+def joined(batches: Sequence[Batch], device: str) -> list[list[Batch]]:
+    """Neighbouring batches together, as many as may be computed at once where windows are equal."""
+    groups: list[list[Batch]] = []
+    room = 0
+    for batch in batches:
+        if len(batch.row_B) > room:
+            groups.append([])
+            room = MAX_POSITIONS[device]
+        groups[-1].append(batch)
+        room -= len(batch.row_B)
+    return groups
+
+
 def multiply_adds(steps: Sequence[Step], shapes: Shapes, batches: Sequence[Batch]) -> int:
     """Products of all batches; those with differences that are zero for sure are not counted."""
     return sum(

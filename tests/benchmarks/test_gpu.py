@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-FILES = ("gpu.py", "gpu_stage.py", "floors.py", "rounds.py", "targets.py")
+FILES = ("gpu.py", "gpu_stage.py", "gpu_graph.py", "floors.py", "rounds.py", "targets.py")
 #: What the machine with a GPU has: torch, torchvision and pydantic with what they bring.
 ABSENT = ("ray", "mlflow", "pandas", "pyarrow", "safetensors", "scipy", "matplotlib", "psutil",
           "rich", "tyro", "pooch", "yaml", "orchestrator", "analysis")  # fmt: skip
@@ -52,11 +52,19 @@ def test_it_runs_without_them_and_leaves_every_row(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     rows = {row["name"]: row for row in json.loads((tmp_path / "gpu.json").read_text())["rows"]}
-    kinds = ("rate", "bare", "dataloader", "operations floor over time", "bytes floor over time")
+    kinds = (
+        "rate",
+        "bare",
+        "dataloader",
+        "with graphs",
+        "operations floor over time",
+        "bytes floor over time",
+    )
     few = {"gpu/table2", "gpu/tiny/2 smallest stages at once"}
     assert set(rows) == {f"gpu/tiny/{kind}" for kind in kinds} | few
     assert len(rows["gpu/table2"]["details"]["a stage of"]) == 24
     assert rows["gpu/tiny/rate"]["details"]["synchronisations an epoch"] is None
+    assert rows["gpu/tiny/with graphs"]["details"]["apart"] < 1e-3
 
 
 def test_without_a_gpu_it_says_so_and_leaves_no_row(tmp_path):
