@@ -62,9 +62,9 @@ CARS := --recipe table2-cars-small --epochs 1 --classes 6 --levels 6 --plain-lev
 
 # A benchmark that fails leaves the others to run; its rows stay "not measured". Fewer rounds than the scripts
 # take by themselves, so that all are through in about half an hour.
-BENCHMARKS := planning "orchestration --rounds 2" "grid_peers --plain-levels 3" "training --rounds 2" \
+BENCHMARKS := planning "orchestration --rounds 2" "grid_peers --plain-levels 3 --factor-levels 2" "training --rounds 2" \
   "preparation --rounds 2" "reading --rounds 3" "streaming --rounds 3" lrn occlusion nbsrf_dictionary nbsrf_srcnn \
-  "endings --rounds 1" gpu "grid_peers $(CARS)"
+  "endings --rounds 1 --away-rounds 0" gpu "grid_peers $(CARS)"
 
 bench: setup
 	@$(BIN)/uv pip install --quiet --editable '.[bench]'

@@ -172,8 +172,9 @@ def main() -> None:
         for name in chosen.executors:
             rows += endings(long, name, chosen.rounds)
             write("endings", rows, chosen.out)
-        rows += away(short, chosen.away_rounds)
-        write("endings", rows, chosen.out)
+        if chosen.away_rounds:
+            rows += away(short, chosen.away_rounds)
+            write("endings", rows, chosen.out)
 
 
 if __name__ == "__main__":

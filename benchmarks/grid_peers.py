@@ -7,10 +7,11 @@ their loops counted and by pixels. The strong peer has our loop, our views and o
 accuracies are ours to the last bit. Each side is a process of its own; seconds are without its
 imports and the start of Ray. Then our side again, each of its choices undone alone.
 
-Against the strong peer all 79 cells count, for there only sharing differs. The plain peers and the
-undone choices get the first `--plain-levels` of the grid, and ours with them: all would take long.
+Against the strong peer all 79 cells count, for there only sharing differs. The plain peers get the
+first `--plain-levels` of the grid, undone choices `--factor-levels`, and ours with them: all would
+take long.
 The demo itself has 12 epochs a stage: `--epochs 12`. `--recipe table2-cars-small --epochs 1
---plain-levels 8` is a quarter of that table against everyone: real photos, and an hour or two.
+--plain-levels 8` is a quarter of that table against everyone: real photos, and an hour.
 """
 
 import argparse
@@ -152,7 +153,9 @@ def against_peers(
 
 
 def benchmark_of(chosen: argparse.Namespace) -> str:
-    return "grid_peers" if chosen.recipe == "demo" else "grid_peers_cars"
+    if chosen.recipe == "demo":
+        return "grid_peers"
+    return "grid_peers_cars" if chosen.classes else "grid_peers_quarter"
 
 
 def factors(runs: Sides, chosen: argparse.Namespace) -> list[dict[str, Any]]:
@@ -182,6 +185,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--plain-rounds", type=int, default=1, help="against tune and script")
     parser.add_argument("--factors", nargs="*", choices=WITHOUT, default=list(WITHOUT))
+    parser.add_argument("--factor-levels", type=int, default=3, help="14 cells")
     parser.add_argument("--factor-rounds", type=int, default=1)
     parser.add_argument("--executor", choices=["ray", "inline"], default="ray")
     for name in ("--side", "--without"):
@@ -191,12 +195,16 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def cut_to(chosen: argparse.Namespace, levels: int) -> argparse.Namespace:
+    return argparse.Namespace(**vars(chosen) | {"levels": min(chosen.levels, levels)})
+
+
 def main() -> None:
     chosen = parse()
     if chosen.side is not None:
         run_side(chosen, chosen.side, chosen.folder, Path.cwd()).write(chosen.result)
         return
-    few = argparse.Namespace(**vars(chosen) | {"levels": min(chosen.levels, chosen.plain_levels)})
+    few, fewest = cut_to(chosen, chosen.plain_levels), cut_to(chosen, chosen.factor_levels)
     groups: list[tuple[tuple[str, ...], argparse.Namespace, int]]
     groups = [(("strong",), chosen, chosen.rounds), (("tune", "script"), few, chosen.plain_rounds)]
     if (few.levels, few.plain_rounds) == (chosen.levels, chosen.rounds):
@@ -209,7 +217,7 @@ def main() -> None:
             rows += against_peers(Sides(cut, photos), peers, rounds, cut) if peers else []
             write(benchmark_of(chosen), rows, chosen.out)
         if chosen.factors:
-            rows += factors(Sides(few, photos), few)
+            rows += factors(Sides(fewest, photos), fewest)
             write(benchmark_of(chosen), rows, chosen.out)
 
 

@@ -1,8 +1,7 @@
 """Caffe's AlexNet with our LRN, with torch's, and without any: training steps, one run, ratios.
 
-`python benchmarks/lrn.py [--batch 32] [--rounds 7]`; the three take turns, in float32 and bfloat16,
-all in a process that keeps its freed memory, as a stage's does.
-The rows are of the precision that stages compute in on this machine.
+`python benchmarks/lrn.py [--batch 32] [--rounds 7]`; the three take turns, in the precision that
+stages compute in on this machine and in a process that keeps its freed memory, as a stage's does.
 """
 
 import time
@@ -68,12 +67,8 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()  # as in a stage's process
     check_same(torch.randn(4, 3, 227, 227))
-    pays = bfloat16_pays(Machine(Path()))
-    kept = []
-    for half in (not pays, pays):
-        print("bfloat16" if half else "float32")
-        kept = measure(chosen.batch, chosen.rounds, half=half)
-    write("lrn", kept, chosen.out)
+    rows = measure(chosen.batch, chosen.rounds, half=bfloat16_pays(Machine(Path())))
+    write("lrn", rows, chosen.out)
 
 
 if __name__ == "__main__":

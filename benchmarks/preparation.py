@@ -116,15 +116,21 @@ SIDES: dict[str, Callable[[DataSpec, Path], Maps]] = {
 }
 
 
-def check(data: DataSpec, names: list[str], place: Path) -> None:
-    """Every side fills both maps with the same photos in the same order."""
-    made = {name: SIDES[name](data, place / name) for name in names}
+def cold_runs(data: DataSpec, names: list[str], place: Path) -> dict[str, float]:
+    """Seconds of each side's first run; all make the same maps of the same photos."""
+    made: dict[str, Maps] = {}
+
+    def first(name: str) -> None:
+        made[name] = SIDES[name](data, place / name)
+
+    seconds = {name: seconds_of(lambda name=name: first(name)) for name in names}
     for name in names[1:]:
         for us, them in zip(made["ours"], made[name], strict=True):
             require(us.shape == them.shape, f"shapes of {name}: {us.shape}, {them.shape}")
             apart = np.abs(us.astype(np.int16) - them)
             few = 1000 * np.mean(apart > 0) <= APART_PER_MILLE
             require(apart.max() <= LEVELS and few, f"pixels of {name}, by {apart.max()} levels")
+    return seconds
 
 
 def run(name: str, data: DataSpec, place: Path) -> float:
@@ -167,13 +173,12 @@ def measure(chosen: argparse.Namespace, place: Path) -> None:
     print(f"{said}, {chosen.canvas_px} and {chosen.low_px} px")
     names = ["ours", "dataloader", *(["ray_data"] if chosen.ray_rounds else [])]
     with ray_session(Machine(Path())) if chosen.ray_rounds else nullcontext():
-        cold = {name: run(name, sets[0], place) for name in names}
+        cold = cold_runs(sets[0], names, place / "cold")
         print(
             f"  cold, {chosen.small} photos: "
             + ", ".join(f"{n} {s:.1f} s" for n, s in cold.items())
         )
-        check(sets[0], names, place / "check")
-        shutil.rmtree(place / "check")
+        shutil.rmtree(place / "cold")
         rows = [compare("dataloader", (sets[0], sets[1]), chosen.rounds, place)]
         if chosen.ray_rounds:
             rows.append(compare("ray_data", (sets[0], sets[1]), chosen.ray_rounds, place))

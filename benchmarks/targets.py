@@ -57,6 +57,7 @@ def _named(benchmark: str, targets: dict[str, Target]) -> dict[str, Target]:
 TARGETS: dict[str, Target] = {
     **_named("grid_peers", _grid("Table 2 in miniature")),
     **_named("grid_peers_cars", _grid("table2-cars-small, cut short")),
+    **_named("grid_peers_quarter", _grid("table2-cars-small, a quarter of its epochs")),
     **_named("training", _epoch("squeezenet1_1") | _epoch("resnet18")),
     "lrn/torch": Target("Caffe's AlexNet, images/s", "torch's LRN", "at least", 2.2),
     "lrn/none": Target("Caffe's AlexNet, images/s", "no LRN", "at least", 0.75),
