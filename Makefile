@@ -58,7 +58,7 @@ lint: setup
 	@$(BIN)/lint-imports
 
 # Table 2 on real photos, cut to minutes: six classes, one epoch a stage.
-CARS := --recipe table2-cars-small --epochs 1 --classes 6 --levels 6 --plain-levels 6 --peers tune script --factors
+CARS := --recipe table2-cars-small --epochs 1 --classes 6 --levels 6 --plain-levels 6 --factors
 
 # A benchmark that fails leaves the others to run; its rows stay "not measured". Fewer rounds than the scripts
 # take by themselves, so that all are through in about half an hour.

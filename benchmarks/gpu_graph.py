@@ -50,7 +50,7 @@ class GraphedStage(Stage):
             self._set_rates(step / n_steps)
             self._step(images[0], labels_B)
             seen += len(labels_B)
-        self.loss = self.totals.tolist()[0] / seen
+        self.totals.tolist()  # the host waits here once an epoch, as `train_stage` does
         return seen
 
     def _set_rates(self, progress: float) -> None:

@@ -4,6 +4,7 @@ B positions of a patch, C channels, H W pixels.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -36,9 +37,10 @@ class OccludedNetwork:
         self._shapes = {name: base.shape for name, base in self.bases(like_1CHW).items()}
         device = like_1CHW.device.type
         self._batches = list(batches_of(self._steps, self._shapes, patch, device))
-        self._joined = joined(self._batches, device)
         n_head = len(self._steps) - _n_dense(self._steps, self._shapes)
         self._head, self._dense = self._steps[:n_head], self._steps[n_head:]
+        n_features = max(self._shapes[step.name].numel() for step in self._steps[n_head - 1 :])
+        self._joined = joined(self._batches, n_features, device)
 
     def bases(self, photos_BCHW: Tensor) -> dict[str, Tensor]:
         """Every layer's result on photos without a patch, by the layer's name."""
@@ -110,8 +112,8 @@ class OccludedNetwork:
 def _n_dense(steps: Sequence[Step], shapes: Mapping[str, Size]) -> int:
     """Layers at the end, one after the other, that go from features to features."""
     n = 0
-    for step in reversed(steps[1:]):
-        if len(step.sources) != 1 or len(shapes[step.sources[0]]) != 2:
+    for before, step in reversed(list(pairwise(steps))):
+        if step.sources != (before.name,) or len(shapes[before.name]) != 2:
             break
         n += 1
     return n

@@ -62,14 +62,15 @@ def batches_of(
                 yield Batch(*places, spans, _frames(shapes, rows, columns, places))
 
 
-def joined(batches: Sequence[Batch], device: str) -> list[list[Batch]]:
-    """Neighbouring batches together, as many as may be computed at once where windows are equal."""
+def joined(batches: Sequence[Batch], n_features: int, device: str) -> list[list[Batch]]:
+    """Neighbouring batches together, for layers whose largest result has so many features."""
+    at_once = min(MAX_POSITIONS[device], MAX_BYTES[device] // (n_features * FLOAT_BYTES))
     groups: list[list[Batch]] = []
     room = 0
     for batch in batches:
         if len(batch.row_B) > room:
             groups.append([])
-            room = MAX_POSITIONS[device]
+            room = at_once
         groups[-1].append(batch)
         room -= len(batch.row_B)
     return groups

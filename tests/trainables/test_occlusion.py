@@ -185,6 +185,28 @@ def test_a_network_that_cannot_be_taken_apart_is_computed_whole():
     assert products.incremental == products.dense == 7 * 8 * (18 * 21 * 6 * 27 + 6 * 5)
 
 
+class Forked(nn.Module):
+    """Two layers of one size read the same features; the first one's result is not used."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.aside = nn.Conv2d(3, 4, 3), nn.Linear(4 * 14 * 14, 4 * 14 * 14)
+        self.head = nn.Linear(4 * 14 * 14, N_CLASSES)
+
+    def forward(self, x):
+        features = torch.flatten(self.convolution(x), 1)
+        self.aside(features)
+        return self.head(features)
+
+
+def test_layers_side_by_side_on_the_same_features_are_told_apart():
+    torch.manual_seed(0)
+    module, image = Forked().eval(), photo(16, 16)
+    occlusion = Occlusion(module, "imagenet", (16, 16), patch_px=4, stride_px=3)
+    expected = by_definition(module, image, occlusion.centres, 4)
+    assert_same(occlusion.at_centres(image), expected)
+
+
 def test_multiply_adds_are_those_of_the_part_that_the_patch_reaches():
     chain = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 64, 5))
     occlusion = Occlusion(chain, "imagenet", (8, 8), patch_px=1, stride_px=1)
