@@ -14,7 +14,8 @@ from targets import TARGETS
 HEAD = """# Speed
 
 Ratios within one run: median (smallest to largest) over rounds in which the sides take turns.
-Written by `python benchmarks/table.py` from the rows beside it; `make bench` measures all but the quarter.
+Written by `python benchmarks/table.py` from the rows beside it; `make bench` measures all of them
+but the quarter.
 What a figure could be at most, by operations and bytes: [limits.md](limits.md)."""
 
 
