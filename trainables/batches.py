@@ -6,10 +6,8 @@ Shape legend: B batch, N photos of a view, H W pixels, C colour.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
 from typing import cast
 
 import numpy as np
@@ -22,14 +20,13 @@ from trainables.degrade import enlarge
 from trainables.fingerprint import seed_of
 from trainables.spec import AugmentSpec, StageSpec, ViewSpec
 from trainables.streamed import Blocks, Stream, StreamedPhotos, blocks_here
+from trainables.threads import in_parts
 from trainables.views import View
 
 #: Positions in a view to its photos on the canvas.
 Gather = Callable[[NDArray[np.int64]], Tensor]
 #: A view stays in the device's memory when it takes at most this share of what is free.
 RESIDENT_SHARE = 0.5
-#: A smaller batch is copied before a second thread has begun.
-THREADED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -92,29 +89,15 @@ def _on_canvas(images_BHWC: Tensor, spec: ViewSpec, device: torch.device) -> Ten
 
 
 def _rows(images_NHWC: Tensor, rows_B: NDArray[np.int64]) -> Tensor:
-    """Photos by their rows; in host memory each thread copies whole ones.
-
-    torch's own threads share out every single photo, and meet again after each.
-    """
+    """Photos by their rows; in host memory each thread copies whole ones."""
     if images_NHWC.device.type != "cpu":
         return images_NHWC.index_select(0, moved(rows_B, images_NHWC.device))
     if len(rows_B) and not 0 <= rows_B.min() <= rows_B.max() < len(images_NHWC):
         raise IndexError(f"a view of {len(images_NHWC)} photos has no such row: {rows_B}")
     photos = images_NHWC.numpy()
     made = np.empty((len(rows_B), *photos.shape[1:]), photos.dtype)
-    n_parts = torch.get_num_threads() if made.nbytes >= THREADED_BYTES else 1
-    parts = zip(np.array_split(rows_B, n_parts), np.array_split(made, n_parts), strict=True)
-    own, *others = (lambda r=r, m=m: photos.take(r, 0, out=m, mode="clip") for r, m in parts)
-    waiting = [_pool(n_parts - 1).submit(other) for other in others]
-    own()
-    for part in waiting:
-        part.result()
+    in_parts(lambda rows, part: photos.take(rows, 0, out=part, mode="clip"), rows_B, made)
     return torch.from_numpy(made)
-
-
-@cache
-def _pool(n_threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n_threads, thread_name_prefix="photos")
 
 
 def open_source(view: View, device: torch.device) -> AnySource:

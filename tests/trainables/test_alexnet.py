@@ -45,9 +45,12 @@ def lrn_reference(x_BCHW: np.ndarray) -> np.ndarray:
     return out
 
 
+def generator_of(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 def activations(channels: int, layout: torch.memory_format, dtype=torch.float32) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(channels)
-    values = 200 * torch.randn(2, channels, 9, 7, generator=generator)
+    values = 200 * torch.randn(2, channels, 9, 7, generator=generator_of(channels))
     return values.to(dtype).contiguous(memory_format=layout).requires_grad_()
 
 
@@ -64,7 +67,7 @@ def test_lrn_is_caffes(channels):
 @pytest.mark.parametrize("channels", [3, 96])
 def test_lrn_and_its_gradient_are_torchs(channels, layout):
     ours, theirs = activations(channels, layout), activations(channels, layout)
-    upstream = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1))
+    upstream = torch.randn(ours.shape, generator=generator_of(1))
     out = LocalResponseNorm()(ours)
     reference = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)(theirs)
     out.backward(upstream)
@@ -74,10 +77,15 @@ def test_lrn_and_its_gradient_are_torchs(channels, layout):
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-5)
 
 
-def test_lrns_gradient_is_its_forwards():
-    generator = torch.Generator().manual_seed(0)
-    values = 100 * torch.randn(2, 7, 2, 3, generator=generator, dtype=torch.float64)
-    assert torch.autograd.gradcheck(LocalResponseNorm(), values.requires_grad_())
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e6])
+def test_lrns_gradient_is_that_of_double_precision(scale):
+    exact = scale * torch.randn(2, 7, 2, 3, dtype=torch.float64, generator=generator_of(0))
+    ours, theirs = exact.float().requires_grad_(), exact.clone().requires_grad_()
+    upstream = torch.randn(exact.shape, dtype=torch.float64, generator=generator_of(1))
+    LocalResponseNorm()(ours).backward(upstream.float())
+    nn.LocalResponseNorm(5, 1e-4, 0.75, 1.0)(theirs).backward(upstream)
+    smallest = 1e-6 * float(theirs.grad.abs().max())
+    torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-5, atol=smallest)
 
 
 def test_lrn_in_bfloat16_rounds_only_its_result():
@@ -91,11 +99,46 @@ def test_lrn_in_bfloat16_rounds_only_its_result():
     assert half.grad.dtype == torch.bfloat16
 
 
-def test_lrn_does_not_depend_on_its_chunks(monkeypatch):
-    images_BCHW = activations(96, torch.channels_last)
-    whole = LocalResponseNorm()(images_BCHW)
-    monkeypatch.setattr("trainables.models.lrn.CHUNK_ELEMENTS", 500)
-    assert torch.equal(LocalResponseNorm()(images_BCHW), whole)
+@pytest.mark.parametrize("channels", [1, 3, 96, 256])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lrn_does_not_depend_on_threads(dtype, channels, monkeypatch):
+    def made(n_threads):
+        monkeypatch.setattr("torch.get_num_threads", lambda: n_threads)
+        images_BCHW = activations(channels, torch.channels_last, dtype)
+        out = LocalResponseNorm()(images_BCHW)
+        out.backward(torch.ones_like(out))
+        return out, images_BCHW.grad
+
+    monkeypatch.setattr("trainables.threads.THREADED_BYTES", 0)
+    whole, whole_grad = made(1)
+    for n_threads in (2, 3, 126):
+        parts, parts_grad = made(n_threads)
+        assert torch.equal(parts, whole)
+        assert torch.equal(parts_grad, whole_grad)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lrn_hides_no_number_that_is_none(dtype):
+    images_BCHW = torch.ones(1, 9, 1, 2, dtype=dtype)
+    images_BCHW[0, 4, 0, 0] = torch.nan
+    out = LocalResponseNorm()(images_BCHW)
+    assert out[0, 2:7, 0, 0].isnan().all()
+    assert not out[0, :2].isnan().any()
+    assert not out[0, :, 0, 1].isnan().any()
+
+
+def test_lrn_of_the_largest_numbers_is_finite():
+    images_BCHW = torch.full((1, 5, 1, 1), 3e38).requires_grad_()
+    out = LocalResponseNorm()(images_BCHW)
+    out.sum().backward()
+    assert out.isfinite().all()
+    assert images_BCHW.grad.isfinite().all()
+
+
+def test_lrn_in_float16_is_that_of_float32():
+    half = activations(7, torch.channels_last, torch.float16)
+    exact = LocalResponseNorm()(half.detach().float())
+    assert torch.equal(LocalResponseNorm()(half), exact.half())
 
 
 def test_lrn_exports_in_torchs_own_operations():

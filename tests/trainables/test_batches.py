@@ -161,7 +161,7 @@ def test_a_shift_moves_photos_within_its_reach_and_repeats_their_border():
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_photos_come_by_their_rows_whatever_copies_them(monkeypatch, n_threads):
-    monkeypatch.setattr("trainables.batches.THREADED_BYTES", 1)
+    monkeypatch.setattr("trainables.threads.THREADED_BYTES", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
     for rows in ([3, 0, 3, 19, 7], [5], []):
         index = np.array(rows, dtype=np.int64)

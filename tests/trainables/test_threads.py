@@ -1,0 +1,53 @@
+import threading
+
+import numpy as np
+import pytest
+
+from trainables.threads import in_parts
+
+
+@pytest.fixture(autouse=True)
+def always_threaded(monkeypatch):
+    monkeypatch.setattr("trainables.threads.THREADED_BYTES", 0)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+@pytest.mark.parametrize("n", [0, 1, 3, 1000])
+def test_every_row_is_worked_on_once(n, n_threads, monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: n_threads)
+    numbers, made = np.arange(2 * n).reshape(n, 2), np.zeros((n, 2), np.int64)
+
+    def add(part, out):
+        out += part + 1
+
+    in_parts(add, numbers, made)
+    assert np.array_equal(made, numbers + 1)
+
+
+class Meeting:
+    """Each of two threads waits for the other before its first part."""
+
+    def __init__(self):
+        self._both, self._mine = threading.Barrier(2, timeout=60), threading.local()
+
+    def __call__(self, _part):
+        if not hasattr(self._mine, "place"):
+            self._mine.place = self._both.wait()
+
+
+def test_work_is_side_by_side(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    in_parts(Meeting(), np.zeros(8))
+
+
+def test_a_fault_of_another_thread_is_raised(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    here, meet = threading.current_thread(), Meeting()
+
+    def fail_elsewhere(part):
+        meet(part)
+        if threading.current_thread() is not here:
+            raise FloatingPointError("elsewhere")
+
+    with pytest.raises(FloatingPointError, match="elsewhere"):
+        in_parts(fail_elsewhere, np.zeros(8))
