@@ -191,9 +191,18 @@ def augmented(images_BCHW: Tensor, augment: AugmentSpec, seed: int) -> Tensor:
     if augment.crop_px is not None:
         images_BCHW = _random_crop(images_BCHW, augment.crop_px, generator)
     if augment.mirror:
-        mirrored = moved(generator.random(len(images_BCHW)) < 0.5, images_BCHW.device)
-        images_BCHW = torch.where(mirrored[:, None, None, None], images_BCHW.flip(-1), images_BCHW)
+        images_BCHW = _mirror(images_BCHW, generator.random(len(images_BCHW)) < 0.5)
     return images_BCHW
+
+
+def _mirror(images_BCHW: Tensor, mirrored_B: NDArray[np.bool_]) -> Tensor:
+    if images_BCHW.device.type != "cpu":
+        mirrored = moved(mirrored_B, images_BCHW.device)[:, None, None, None]
+        return torch.where(mirrored, images_BCHW.flip(-1), images_BCHW)
+    images_BHWC = images_BCHW.permute(0, 2, 3, 1)
+    both = images_BHWC, images_BHWC.flip(2)  # whole photos: `where` takes bytes one by one here
+    chosen = [both[int(mirrored)][place] for place, mirrored in enumerate(mirrored_B)]
+    return torch.stack(chosen).permute(0, 3, 1, 2)
 
 
 def _blur(images_BCHW: Tensor, resolution_px: int) -> Tensor:

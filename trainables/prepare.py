@@ -36,7 +36,7 @@ from trainables.views import check_resolution, is_prepared, stored_px, view_fold
 #: Below this a cold Ray Data (20 s) costs more than it saves.
 IN_PROCESS_PHOTOS = 2000
 #: Photos of one of Ray Data's tasks: fewest and most, and so many that their files have about so
-#: many bytes; so often is progress told. Between two tasks a worker waits 0.1 s for Ray Data to
+#: many bytes; so often is progress told. Between two tasks a worker waits a little for Ray Data to
 #: look, so that small ones cost time.
 FEWEST_PHOTOS, MOST_PHOTOS, TASK_BYTES = 64, 2048, 32_000_000
 #: Files that are looked at for their size.
