@@ -2,19 +2,22 @@
 
     python benchmarks/occlusion.py --network alexnet --patch-px 32 --stride-px 16
 
-All three see the same photo and patches, captum's (top left corners from 0 on, cut at the lower
-right), and give the squared distance of the logits, float32. They take turns. captum comes with
-the extra `bench`; without it our own batches of the whole network are compared alone.
+All see the same photo and patches, captum's (top left corners from 0 on, cut at the lower right),
+and give the squared distance of the logits, float32. They take turns; ours in a process that keeps
+its freed memory, as `f2c heatmap` does, and captum in one as it comes and in such a one. captum
+comes with the extra `bench`; without it our own batches of the whole network are compared alone.
 """
 
 import importlib.util
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import torch
 from rounds import (
     alternate,
+    apart,
     arguments,
     n_cpus,
     ratios,
@@ -28,6 +31,7 @@ from rounds import (
 from torch import Tensor, nn
 
 from trainables.frames import Frame, mask
+from trainables.memory import keep_freed_memory
 from trainables.models import build_model
 from trainables.models.normalise import normalise
 from trainables.occluded_network import OccludedNetwork
@@ -37,6 +41,7 @@ from trainables.spec import ModelSpec
 
 SIDE_PX = {"alexnet": 227, "squeezenet1_1": 224, "resnet18": 224, "tiny": 96}
 BATCH_SIZES = (8, 16, 32, 64)
+KEPT = "captum, freed memory kept"
 #: Of the maps, relative to the larger; captum gives other numbers from the same passes.
 TOLERANCE = 1e-3
 
@@ -115,28 +120,57 @@ def best_batch_size(way: Callable[[int], object]) -> int:
     return min(tries, key=lambda size: min(tries[size]))
 
 
+@torch.inference_mode()
+def incremental_apart(threads: int, *task: Any) -> Callable[[], tuple[float, list[float]]]:
+    """Seconds of a map, and the map, in a process that keeps its freed memory."""
+    made = _kept_task(threads, *task)
+    occluded = OccludedNetwork(made.network, made.inputs, (made.span, made.span))
+
+    @torch.inference_mode()
+    def call() -> tuple[float, list[float]]:
+        heat: list[Tensor] = []
+        return seconds_of(lambda: heat.append(made.incremental(occluded))), heat[0].tolist()
+
+    return call
+
+
+@torch.inference_mode()
+def captum_apart(threads: int, size: int, *task: Any) -> Callable[[], float]:
+    """Seconds of captum's map in a process that keeps its freed memory."""
+    made = _kept_task(threads, *task)
+    return torch.inference_mode()(lambda: seconds_of(lambda: made.captum(size)))
+
+
+def _kept_task(threads: int, *task: Any) -> Task:
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+    return Task(*task)
+
+
 def compare(name: str, patch_px: int, stride_px: int, rounds: int) -> list[dict[str, Any]]:
-    task = Task(name, patch_px, stride_px)
-    occluded = OccludedNetwork(task.network, task.inputs, (task.span, task.span))
+    given = torch.get_num_threads(), name, patch_px, stride_px
+    task = Task(*given[1:])
     n = task.n**2
     size = best_batch_size(lambda size: task.whole(size, n))
-    ways: dict[str, Callable[[], object]] = {
-        "incremental": lambda: task.incremental(occluded),
-        "batched": lambda: task.whole(size, n),
-    }
     sizes = {"batched": size}
-    if importlib.util.find_spec("captum"):
-        captums = sizes["captum"] = best_batch_size(task.captum)
-        ways["captum"] = lambda: task.captum(captums)
-        task.passes = 0
-        ways["captum"]()
-        # it also asks for the photo without a patch
-        require(task.passes == n + 1, f"captum's passes: {task.passes}, not {n + 1}")
-    heat, expected = task.incremental(occluded), task.whole(size, n)
-    difference = float(((heat - expected).abs() / expected.clamp_min(1e-9)).max())
-    require(difference < TOLERANCE, f"the maps, relatively by {difference:.1e}")
-    print(f"{name}, patch {patch_px} px, stride {stride_px} px, {n} positions, batches {sizes}")
-    found = alternate({way: timed(call) for way, call in ways.items()}, rounds, warm=True)
+    ways: dict[str, Callable[[], float]] = {"batched": timed(lambda: task.whole(size, n))}
+    with ExitStack() as stack:
+        ours = stack.enter_context(apart(incremental_apart, *given))
+        ways["incremental"] = lambda: ours()[0]
+        if importlib.util.find_spec("captum"):
+            captums = sizes["captum"] = best_batch_size(task.captum)
+            ways["captum"] = timed(lambda: task.captum(captums))
+            ways[KEPT] = stack.enter_context(apart(captum_apart, given[0], captums, *given[1:]))
+            task.passes = 0
+            ways["captum"]()
+            # it also asks for the photo without a patch
+            require(task.passes == n + 1, f"captum's passes: {task.passes}, not {n + 1}")
+        heat, expected = torch.tensor(ours()[1]), task.whole(size, n)
+        difference = float(((heat - expected).abs() / expected.clamp_min(1e-9)).max())
+        require(difference < TOLERANCE, f"the maps, relatively by {difference:.1e}")
+        print(f"{name}, patch {patch_px} px, stride {stride_px} px, {n} positions, batches {sizes}")
+        found = alternate(ways, rounds, warm=True)
+    occluded = OccludedNetwork(task.network, task.inputs, (task.span, task.span))
     dense, needed = n * multiply_adds(task.network, task.inputs), occluded.multiply_adds()
     details = {
         "network": f"{name}, patch {patch_px} px, stride {stride_px} px",

@@ -9,6 +9,7 @@ from rich.progress import track
 from orchestrator.publishing import named_run, write_pages
 from orchestrator.trained_cell import own_options
 from trainables.errors import ConfigError
+from trainables.memory import keep_freed_memory
 
 USAGE = "f2c heatmap demo --images 200"
 
@@ -25,6 +26,7 @@ def heatmap(arguments: Sequence[str], console: Console) -> int:
     from analysis.heat_runs import heat_of
     from analysis.runs import load
 
+    keep_freed_memory()
     options, words, flags = own_options("heatmap", _options(), arguments)
     folder, root = named_run(words, flags, USAGE)
 
