@@ -120,13 +120,25 @@ def _lay(order_E, leaves_E, patches_NK, maps_LKP, summed_BHW, patch_px, step_px)
     detail_P = np.empty(patch_px * patch_px, np.float32)
     for entry in order_E:
         leaf, patch = leaves_E[entry], entry * len(patches_NK) // len(leaves_E)
-        image = patch // (n_rows * n_columns)
+        _map(patches_NK[patch], maps_LKP[leaf], detail_P)
+        plane_HW = summed_BHW[patch // (n_rows * n_columns)]
         row_px, column_px = patch // n_columns % n_rows * step_px, patch % n_columns * step_px
-        detail_P[:] = 0
-        for axis in range(patches_NK.shape[1]):
-            for pixel in range(len(detail_P)):
-                detail_P[pixel] += patches_NK[patch, axis] * maps_LKP[leaf, axis, pixel]
         for row in range(patch_px):
-            for column in range(patch_px):
-                detail = detail_P[row * patch_px + column]
-                summed_BHW[image, row_px + row, column_px + column] += detail
+            places = plane_HW[row_px + row, column_px : column_px + patch_px]
+            details = detail_P[row * patch_px : (row + 1) * patch_px]
+            for column in range(patch_px):  # of slices: an index that is no sum is one vector
+                places[column] += details[column]
+
+
+@_compiled
+def _map(patch_K, map_KP, detail_P):
+    """Four axes a pass over the details, which would otherwise be written for each."""
+    detail_P[:] = 0
+    for axis in range(0, len(patch_K) - 3, 4):
+        a, b, c, d = patch_K[axis], patch_K[axis + 1], patch_K[axis + 2], patch_K[axis + 3]
+        a_P, b_P, c_P, d_P = map_KP[axis], map_KP[axis + 1], map_KP[axis + 2], map_KP[axis + 3]
+        for pixel in range(len(detail_P)):
+            detail_P[pixel] += a * a_P[pixel] + b * b_P[pixel] + c * c_P[pixel] + d * d_P[pixel]
+    for axis in range(len(patch_K) // 4 * 4, len(patch_K)):
+        for pixel in range(len(detail_P)):
+            detail_P[pixel] += patch_K[axis] * map_KP[axis, pixel]
