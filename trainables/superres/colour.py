@@ -24,7 +24,7 @@ def to_ycbcr(images_B3HW: Tensor) -> Tensor:
     Returns:
         float32 of the same shape.
     """
-    matrix_33 = torch.tensor(_TO_YCBCR, device=images_B3HW.device) / 255
+    matrix_33 = torch.tensor(_TO_YCBCR) / 255
     offsets_311 = torch.tensor(_OFFSETS, device=images_B3HW.device)[:, None, None]
     return _mix(matrix_33, images_B3HW.float()) + offsets_311
 
@@ -37,7 +37,7 @@ def to_rgb(images_B3HW: Tensor) -> Tensor:
     """
     matrix_33 = (torch.tensor(_TO_YCBCR, dtype=torch.float64) / 255).inverse().float()
     offsets_311 = torch.tensor(_OFFSETS, device=images_B3HW.device)[:, None, None]
-    rgb_B3HW = _mix(matrix_33.to(images_B3HW.device), images_B3HW - offsets_311)
+    rgb_B3HW = _mix(matrix_33, images_B3HW - offsets_311)
     return (rgb_B3HW + 0.5).floor_().clamp_(0, 255).to(torch.uint8)
 
 
