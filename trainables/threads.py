@@ -1,5 +1,6 @@
 """Work on arrays in parts, by as many threads as torch has."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -31,7 +32,8 @@ def in_parts(work: Callable[..., Any], *arrays_N: NDArray[Any]) -> None:
         for part in parts:
             work(*(array[part] for array in arrays_N))
 
-    others = [_pool(n_threads - 1).submit(take) for _ in range(n_threads - 1)]
+    pool = _pool(n_threads - 1, os.getpid())
+    others = [pool.submit(take) for _ in range(n_threads - 1)]
     take()
     for other in others:
         if not other.cancel():  # one that has not begun finds nothing left
@@ -39,5 +41,6 @@ def in_parts(work: Callable[..., Any], *arrays_N: NDArray[Any]) -> None:
 
 
 @cache
-def _pool(n_threads: int) -> ThreadPoolExecutor:
+def _pool(n_threads: int, _process: int) -> ThreadPoolExecutor:
+    """One a process: a fork takes the pool over, but not its threads."""
     return ThreadPoolExecutor(n_threads, thread_name_prefix="parts")

@@ -1,3 +1,4 @@
+import multiprocessing
 import threading
 
 import numpy as np
@@ -51,3 +52,19 @@ def test_a_fault_of_another_thread_is_raised(monkeypatch):
 
     with pytest.raises(FloatingPointError, match="elsewhere"):
         in_parts(fail_elsewhere, np.zeros(8))
+
+
+def test_a_forked_process_has_threads_of_its_own(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    meet_in_parts()
+    forked = multiprocessing.get_context("fork").Process(target=meet_in_parts)
+    forked.start()
+    forked.join(60)
+    alive = forked.is_alive()
+    forked.kill()
+    assert not alive
+    assert forked.exitcode == 0
+
+
+def meet_in_parts():
+    in_parts(Meeting(), np.zeros(8))
