@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainables.models import build_model
-from trainables.models.lrn import ALPHA, BETA, SIZE, K
+from trainables.models.lrn import ALPHA, BETA, SIZE, K, LocalResponseNorm
 from trainables.models.normalise import factors, normalise
 from trainables.models.on_gpu import quicken
 from trainables.spec import ModelSpec
@@ -38,11 +38,10 @@ def difference(made: Tensor, exact: Tensor) -> float:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("channels", [3, 7, 96])
 def test_response_normalisation(gpu: torch.device, dtype: torch.dtype, channels: int):
-    from trainables.models.lrn_kernels import Normalise
-
     torch.manual_seed(0)
     rows = (100 * torch.randn(150, channels, device=gpu)).to(dtype).requires_grad_()
-    made = Normalise.apply(rows)
+    images = rows[..., None, None]
+    made = LocalResponseNorm()(images)[..., 0, 0]
     exact = F.local_response_norm(rows[..., None].double(), SIZE, ALPHA, BETA, K)[..., 0]
     gradient = torch.randn_like(made)
     (ours,) = torch.autograd.grad(made, rows, gradient)

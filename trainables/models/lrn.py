@@ -1,12 +1,13 @@
 """Local response normalisation across channels, many times faster than torch's.
 
-B C H W as usual; R: rows, one per photo and position, as channels-last memory holds them.
+B C H W as usual. Rows: the channels of one photo and position, as channels-last memory holds them.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from trainables.models import own_kernels
@@ -15,8 +16,6 @@ SIZE = 5
 ALPHA = 1e-4
 BETA = 0.75
 K = 1.0
-#: What compiled loops take on a CPU; float16 is brought to the second and back.
-LOOPED = (torch.bfloat16, torch.float32)
 
 
 class LocalResponseNorm(nn.Module):
@@ -30,26 +29,59 @@ class LocalResponseNorm(nn.Module):
         """Normalise; fastest on channels-last memory, which the result always has."""
         if torch.compiler.is_compiling():
             return _by_torch(images_BCHW)
-        device, dtype = images_BCHW.device, images_BCHW.dtype
-        if dtype == torch.float64 or not (device.type == "cpu" or own_kernels.run_on(device)):
-            return _by_torch(images_BCHW).contiguous(memory_format=torch.channels_last)
-        if device.type == "cpu":
-            from trainables.models.lrn_loops import Normalise  # Numba takes a second
+        dtype = images_BCHW.dtype
+        if dtype == torch.float16 and images_BCHW.device.type == "cpu":
+            return self(images_BCHW.float()).half()  # the loops know bfloat16 and float32
+        way = None if dtype == torch.float64 else _way(images_BCHW.device)
+        if way is None:
+            wide = images_BCHW if dtype == torch.float64 else images_BCHW.float()
+            return _by_torch(wide).to(dtype, memory_format=torch.channels_last)
+        rows_BHWC = images_BCHW.permute(0, 2, 3, 1).contiguous()
+        made: Any = _Normalise.apply(rows_BHWC, way)
+        return made.permute(0, 3, 1, 2)
 
-            wide = images_BCHW if dtype in LOOPED else images_BCHW.float()
-            return _in_rows(Normalise, wide).to(dtype)
-        from trainables.models.lrn_kernels import Normalise  # Triton is where GPUs are
 
-        return _in_rows(Normalise, images_BCHW)
+def _way(device: torch.device) -> Any:
+    """The module whose `forward` and `backward` fill rows on a device; None where torch has to."""
+    if device.type == "cpu":
+        from trainables.models import lrn_loops  # Numba takes a second
+
+        return lrn_loops
+    if own_kernels.run_on(device):
+        from trainables.models import lrn_kernels  # Triton is where GPUs are
+
+        return lrn_kernels
+    return None
+
+
+class _Normalise(torch.autograd.Function):
+    """x t^-3/4 with t the bracket above, along the last axis; keeps its input only.
+
+    dx = g t^-3/4 - 2 alpha beta / 5 * x * window_sum(g x t^-7/4).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows_BHWC: Tensor, way: Any) -> Tensor:
+        made_BHWC = torch.empty_like(rows_BHWC)
+        way.forward(*map(_rows, (rows_BHWC, made_BHWC)))
+        ctx.save_for_backward(rows_BHWC)
+        ctx.way = way
+        return made_BHWC
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads_BHWC: Tensor
+    ) -> tuple[Tensor, None]:
+        (rows_BHWC,) = ctx.saved_tensors
+        made_BHWC = torch.empty_like(rows_BHWC)
+        ctx.way.backward(*map(_rows, (rows_BHWC, grads_BHWC[0].contiguous(), made_BHWC)))
+        return made_BHWC, None
+
+
+def _rows(values_BHWC: Tensor) -> Tensor:
+    return values_BHWC.view(-1, values_BHWC.shape[-1])
 
 
 def _by_torch(images_BCHW: Tensor) -> Tensor:
     return F.local_response_norm(images_BCHW, SIZE, ALPHA, BETA, K)
-
-
-def _in_rows(function: type[torch.autograd.Function], images_BCHW: Tensor) -> Tensor:
-    """Positions as rows of channels; a view where memory is channels last."""
-    batch, channels, height, width = images_BCHW.shape
-    rows_RC = images_BCHW.permute(0, 2, 3, 1).reshape(-1, channels).contiguous()
-    made_RC: Any = function.apply(rows_RC)
-    return made_RC.view(batch, height, width, channels).permute(0, 3, 1, 2)

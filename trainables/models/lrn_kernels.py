@@ -8,13 +8,9 @@ R: rows, one per photo and position, as channels-last memory holds them; C chann
 
 # Triton's functions are its own language: `constexpr`s are given as plain numbers.
 # pyright: reportArgumentType=false, reportGeneralTypeIssues=false, reportCallIssue=false
-from typing import Any
-
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 SCALE = tl.constexpr(1e-4 / 5)
 #: 2 alpha beta / 5, of the derivative.
@@ -23,29 +19,19 @@ TWICE = tl.constexpr(2 * 0.75 * 1e-4 / 5)
 BLOCK, WARPS = 256, 8
 
 
-class Normalise(torch.autograd.Function):
-    """As `lrn.LocalResponseNorm`; computes in float32 and keeps its input only."""
+def forward(x_RC: Tensor, y_RC: Tensor) -> None:
+    """Normalise contiguous rows of float32 or a half precision; computes in float32."""
+    _forward[_grid(x_RC)](x_RC, y_RC, x_RC.numel(), x_RC.shape[1], BLOCK, num_warps=WARPS)
 
-    @staticmethod
-    def forward(ctx: Any, rows_RC: Tensor) -> Tensor:
-        """Normalise contiguous rows (R, C) of float32 or a half precision."""
-        made_RC = torch.empty_like(rows_RC)
-        grid = (triton.cdiv(rows_RC.numel(), BLOCK),)
-        n, channels = rows_RC.numel(), rows_RC.shape[1]
-        _forward[grid](rows_RC, made_RC, n, channels, BLOCK, num_warps=WARPS)
-        ctx.save_for_backward(rows_RC)
-        return made_RC
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads_RC: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The derivative; see `lrn`."""
-        (rows_RC,) = ctx.saved_tensors
-        grad_RC, made_RC = grads_RC[0].contiguous(), torch.empty_like(rows_RC)
-        grid = (triton.cdiv(rows_RC.numel(), BLOCK),)
-        n, channels = rows_RC.numel(), rows_RC.shape[1]
-        _backward[grid](rows_RC, grad_RC, made_RC, n, channels, BLOCK, num_warps=WARPS)
-        return made_RC
+def backward(x_RC: Tensor, grad_RC: Tensor, dx_RC: Tensor) -> None:
+    """The gradient of `forward`'s input from that of its result."""
+    n, channels = x_RC.numel(), x_RC.shape[1]
+    _backward[_grid(x_RC)](x_RC, grad_RC, dx_RC, n, channels, BLOCK, num_warps=WARPS)
+
+
+def _grid(rows_RC: Tensor) -> tuple[int]:
+    return (triton.cdiv(rows_RC.numel(), BLOCK),)
 
 
 # A window's values are single names: these are sums over 5 of 9 neighbours, in registers.

@@ -17,12 +17,11 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from trainables.threads import in_parts
 
 #: alpha / 5 and 2 alpha beta / 5, of the derivative.
-SCALE, TWICE = 1e-4 / 5, 2 * 0.75 * 1e-4 / 5
+_SCALE, _TWICE = np.float32(1e-4 / 5), np.float32(2 * 0.75 * 1e-4 / 5)
 #: Values worked on at once: few enough that they stay in the first cache.
 CHUNK_VALUES = 2048
 #: This less a quarter of t's bits are those of t^-1/4, within 4 %.
@@ -30,31 +29,18 @@ _GUESS = np.uint32(0x4F58CAE5)
 #: No sum is taken for more: infinity less infinity would be no number.
 _MOST = np.float32(3e38)
 _ONE, _QUARTER, _FIVE_QUARTERS = np.float32(1), np.float32(0.25), np.float32(1.25)
-_SCALE, _TWICE = np.float32(SCALE), np.float32(TWICE)
 
 _compiled = njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
 
 
-class Normalise(torch.autograd.Function):
-    """As `lrn.LocalResponseNorm`: x t^-3/4, t = 1 + alpha / 5 times the window's sum of x^2."""
+def forward(x_RC: Tensor, y_RC: Tensor) -> None:
+    """Normalise contiguous rows of float32 or bfloat16; computes in float32."""
+    in_parts(_loops_of(x_RC.dtype).forward, _bits(x_RC), _bits(y_RC))
 
-    @staticmethod
-    def forward(ctx: Any, rows_RC: Tensor) -> Tensor:
-        """Normalise contiguous rows (R, C) of bfloat16 or float32."""
-        made_RC = torch.empty_like(rows_RC)
-        in_parts(_loops_of(rows_RC.dtype).forward, _bits(rows_RC), _bits(made_RC))
-        ctx.save_for_backward(rows_RC)
-        return made_RC
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads_RC: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The derivative: g t^-3/4 - 2 alpha beta / 5 * x * window_sum(g x t^-7/4)."""
-        (rows_RC,) = ctx.saved_tensors
-        grad_RC, made_RC = grads_RC[0].contiguous(), torch.empty_like(rows_RC)
-        arrays = (_bits(tensor) for tensor in (rows_RC, grad_RC, made_RC))
-        in_parts(_loops_of(rows_RC.dtype).backward, *arrays)
-        return made_RC
+def backward(x_RC: Tensor, grad_RC: Tensor, dx_RC: Tensor) -> None:
+    """The gradient of `forward`'s input from that of its result."""
+    in_parts(_loops_of(x_RC.dtype).backward, _bits(x_RC), _bits(grad_RC), _bits(dx_RC))
 
 
 class _Loops(NamedTuple):
