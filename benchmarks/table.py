@@ -47,8 +47,8 @@ def aimed(rows: dict[str, dict[str, Any]]) -> list[str]:
 
 def others(rows: dict[str, dict[str, Any]]) -> list[str]:
     """Rows without a figure to reach, such as the factors of the gain."""
-    found = [row for name, row in rows.items() if name not in TARGETS]
-    lines = [f"| {row['name']} | {number(row)} |" for row in found]
+    names = sorted(rows.keys() - TARGETS.keys())
+    lines = [f"| {name} | {number(rows[name])} |" for name in names]
     return (
         ["", "## Also measured", "", "| what | measured |", "| --- | --- |", *lines]
         if lines
@@ -89,7 +89,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     chosen = parser.parse_args()
     records = read(chosen.out)
-    rows = {row["name"]: row for record in records for row in record["rows"]}
+    by_date = sorted(records, key=lambda record: record["date"])
+    rows = {row["name"]: row for record in by_date for row in record["rows"]}  # the newest stays
     table = aimed(rows) + others(rows)
     print("\n".join(table))
     chosen.out.mkdir(parents=True, exist_ok=True)

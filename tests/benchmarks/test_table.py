@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -14,12 +16,12 @@ def table_of(folder: Path) -> str:
     return (folder / "README.md").read_text()
 
 
-def record(name: str, median: float) -> dict:
+def record(name: str, median: float, date: str = "2026-11-25 20:00 UTC") -> dict:
     row = {"name": name, "median": median, "low": median, "high": median, "rounds": 3}
     return {
         "benchmark": name.partition("/")[0],
         "command": "python benchmarks/lrn.py",
-        "date": "2026-11-25 20:00 UTC",
+        "date": date,
         "hardware": "a processor, 2 CPUs",
         "load_average_1_min": 0.1,
         "versions": {"torch": "2"},
@@ -42,6 +44,14 @@ def test_a_row_stands_beside_its_figure_and_says_whether_it_is_reached(tmp_path:
     assert "| the bare model | at least 0.97 | 0.5 (0.5 to 0.5) | **no** |" in text
     assert "`python benchmarks/lrn.py`" in text
     assert "a processor, 2 CPUs" in text
+
+
+@pytest.mark.parametrize("newest", ["lrn", "lrn_again"])
+def test_of_two_measurements_of_one_row_the_newer_counts(newest, tmp_path: Path):
+    for name in ("lrn", "lrn_again"):
+        median, date = (2.5, "2026-11-27") if name == newest else (1.5, "2026-11-26")
+        (tmp_path / f"{name}.json").write_text(json.dumps(record("lrn/torch", median, date)))
+    assert "| 2.5 (2.5 to 2.5) | yes |" in table_of(tmp_path)
 
 
 def test_a_number_without_a_figure_is_shown_apart(tmp_path: Path):
