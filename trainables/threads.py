@@ -1,8 +1,9 @@
 """Work on arrays in parts, by as many threads as torch has."""
 
 import os
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from typing import Any
 
@@ -34,10 +35,14 @@ def in_parts(work: Callable[..., Any], *arrays_N: NDArray[Any]) -> None:
 
     pool = _pool(n_threads - 1, os.getpid())
     others = [pool.submit(take) for _ in range(n_threads - 1)]
-    take()
-    for other in others:
-        if not other.cancel():  # one that has not begun finds nothing left
-            other.result()
+    try:
+        take()
+    finally:
+        deque(parts, maxlen=0)  # after a fault here nobody begins another
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)
+    for other in begun:
+        other.result()
 
 
 @cache

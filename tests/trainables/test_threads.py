@@ -54,6 +54,27 @@ def test_a_fault_of_another_thread_is_raised(monkeypatch):
         in_parts(fail_elsewhere, np.zeros(8))
 
 
+def test_nobody_works_on_after_a_fault_of_the_caller(monkeypatch):
+    """As at Ctrl-C: the arrays may be freed or read once the call has ended."""
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    here, meet, raised = threading.current_thread(), Meeting(), threading.Event()
+    begun, ended = [], []
+
+    def fail_here(part):
+        meet(part)
+        if threading.current_thread() is here:
+            raised.set()
+            raise KeyboardInterrupt
+        begun.append(part)
+        assert raised.wait(60)
+        np.random.default_rng(0).normal(size=1_000_000)
+        ended.append(part)
+
+    with pytest.raises(KeyboardInterrupt):
+        in_parts(fail_here, np.zeros(8))
+    assert len(begun) == len(ended)
+
+
 def test_a_forked_process_has_threads_of_its_own(monkeypatch):
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     meet_in_parts()
