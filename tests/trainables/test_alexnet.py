@@ -127,12 +127,15 @@ def test_lrn_hides_no_number_that_is_none(dtype):
     assert not out[0, :, 0, 1].isnan().any()
 
 
-def test_lrn_of_the_largest_numbers_is_finite():
-    images_BCHW = torch.full((1, 5, 1, 1), 3e38).requires_grad_()
-    out = LocalResponseNorm()(images_BCHW)
-    out.sum().backward()
-    assert out.isfinite().all()
-    assert images_BCHW.grad.isfinite().all()
+@pytest.mark.parametrize("size", [1e9, 1e18, 7e18, 9e18, 1e20, 3e38, torch.inf])
+def test_lrn_of_the_largest_numbers_is_torchs(size):
+    images_BCHW = torch.full((1, 5, 1, 1), size).requires_grad_()
+    out, exact = (
+        norm(images_BCHW) for norm in (LocalResponseNorm(), nn.LocalResponseNorm(5, 1e-4, 0.75))
+    )
+    torch.testing.assert_close(out, exact, rtol=1e-5, atol=0, equal_nan=True)
+    (gradient,) = torch.autograd.grad(out.sum(), images_BCHW)
+    assert gradient.isfinite().all() == (size < torch.inf)
 
 
 def test_lrn_in_float16_is_that_of_float32():

@@ -26,9 +26,9 @@ _SCALE, _TWICE = np.float32(1e-4 / 5), np.float32(2 * 0.75 * 1e-4 / 5)
 CHUNK_VALUES = 2048
 #: This less a quarter of t's bits are those of t^-1/4, within 4 %.
 _GUESS = np.uint32(0x4F58CAE5)
-#: No sum is taken for more: infinity less infinity would be no number.
+#: Stands for infinity, of which Newton's steps would make no number.
 _MOST = np.float32(3e38)
-_ONE, _QUARTER, _FIVE_QUARTERS = np.float32(1), np.float32(0.25), np.float32(1.25)
+_ZERO, _ONE, _QUARTER, _FIVE_QUARTERS = map(np.float32, (0, 1, 0.25, 1.25))
 
 _compiled = njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
 
@@ -158,7 +158,8 @@ def _fourth_roots(x, channels, t, roots):
     for n in range(len(bits)):
         bits[n] = _GUESS - (bits[n] >> np.uint32(2))
     for n in range(len(t)):
-        roots[n] = _nearer(_nearer(_nearer(roots[n], t[n]), t[n]), t[n])
+        root = _nearer(_nearer(_nearer(roots[n], t[n]), t[n]), t[n])
+        roots[n] = _ZERO if t[n] == _MOST else root
 
 
 @_compiled
