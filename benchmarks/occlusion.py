@@ -135,10 +135,11 @@ def incremental_apart(threads: int, *task: Any) -> Callable[[], tuple[float, lis
 
 
 @torch.inference_mode()
-def captum_apart(threads: int, size: int, *task: Any) -> Callable[[], float]:
-    """Seconds of captum's map in a process that keeps its freed memory."""
+def captum_apart(threads: int, *task: Any) -> Callable[[], tuple[float, int]]:
+    """Seconds of captum's map in a process that keeps its freed memory, and its batch size there."""
     made = _kept_task(threads, *task)
-    return torch.inference_mode()(lambda: seconds_of(lambda: made.captum(size)))
+    size = best_batch_size(made.captum)
+    return torch.inference_mode()(lambda: (seconds_of(lambda: made.captum(size)), size))
 
 
 def _kept_task(threads: int, *task: Any) -> Task:
@@ -160,7 +161,8 @@ def compare(name: str, patch_px: int, stride_px: int, rounds: int) -> list[dict[
         if importlib.util.find_spec("captum"):
             captums = sizes["captum"] = best_batch_size(task.captum)
             ways["captum"] = timed(lambda: task.captum(captums))
-            ways[KEPT] = stack.enter_context(apart(captum_apart, given[0], captums, *given[1:]))
+            kept = stack.enter_context(apart(captum_apart, *given))
+            ways[KEPT], sizes[KEPT] = (lambda: kept()[0]), kept()[1]
             task.passes = 0
             ways["captum"]()
             # it also asks for the photo without a patch

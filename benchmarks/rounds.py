@@ -124,7 +124,7 @@ def sides(seconds: Mapping[str, Sequence[float]], n_images: int | None = None) -
         unit = "images/s" if n_images else "s"
         middle, low, high = statistics.median(numbers), min(numbers), max(numbers)
         shown[name] = f"{middle:.4g} {unit} ({low:.4g} to {high:.4g})"
-        print(f"  {name:24}{shown[name]}", flush=True)
+        print(f"  {name:28}{shown[name]}", flush=True)
     return shown
 
 
