@@ -136,7 +136,7 @@ def incremental_apart(threads: int, *task: Any) -> Callable[[], tuple[float, lis
 
 @torch.inference_mode()
 def captum_apart(threads: int, *task: Any) -> Callable[[], tuple[float, int]]:
-    """Seconds of captum's map in a process that keeps its freed memory, and its batch size there."""
+    """Seconds of captum's map where freed memory is kept, and its best batch size there."""
     made = _kept_task(threads, *task)
     size = best_batch_size(made.captum)
     return torch.inference_mode()(lambda: (seconds_of(lambda: made.captum(size)), size))
