@@ -19,6 +19,9 @@ TARGET = 0.5
 N_REFITS = 100
 #: Of two laws that predict held-out cells this nearly as well (points), the simpler one counts.
 AS_GOOD_POINTS = 0.05
+#: Where the law misses a cell by more than this many times its error on held-out cells, it says
+#: nothing of the place beside it.
+MISSED = 2.0
 #: Fewer rows or columns cannot tell the laws apart.
 LEAST_LEVELS = 4
 
@@ -46,6 +49,25 @@ class Exchange:
         """The chosen law."""
         return self.laws[self.chosen]
 
+    def refusal(self, n_high: float, n_low: float) -> str:
+        """Why the law says nothing of a rate there: a cell beside it is missed; else empty."""
+        cells = self.cells
+        rows, column = np.unique(cells.n_high), _nearest(np.unique(cells.n_low), n_low)
+        beside = np.abs(np.arange(len(rows)) - np.argmin(np.abs(rows - n_high))) <= 1
+        chosen_C = np.isin(cells.n_high, rows[beside]) & (cells.n_low == column)
+        missed_C = 100 * (self.law.accuracy(cells.n_high, column) - (1 - cells.error))
+        worst = float(np.abs(missed_C[chosen_C]).max(initial=0.0))
+        if worst <= MISSED * self.held_out[self.chosen]:
+            return ""
+        return (
+            f"{n_high:,.0f} high-res and {n_low:,.0f} low-res photos: the law misses a cell beside "
+            f"them by {worst:.1f} points"
+        )
+
+
+#: A law of a table, asked something: a number, or why it is not told.
+Question = Callable[[Exchange, Law], float | str]
+
 
 def exchange_of(grid: Grid) -> Exchange | None:
     """Fit all laws to a grid's Staged (H-L) cells that are above chance.
@@ -66,22 +88,24 @@ def exchange_of(grid: Grid) -> Exchange | None:
     return Exchange(cells, laws, held_out, chosen, redrawn(cells, laws[chosen], drawn_BC))
 
 
-def papers_law(form: str) -> Law:
-    """The same law fitted to the paper's Table 2."""
+def papers_exchange(form: str) -> Exchange:
+    """The same law fitted to the paper's Table 2; without refits, for its photos are not known."""
     levels = np.arange(9) * 1000
     levels[-1] = PAPER_IMAGES["cars"]
     percent = paper_percent()
     chosen_RL = np.ones(percent.shape, np.bool_)
     chosen_RL[MIXED_ROW] = False
-    return fit(form, _cells(percent, np.r_[levels, -1], levels[1:], chosen_RL))
+    cells = _cells(percent, np.r_[levels, -1], levels[1:], chosen_RL)
+    law = fit(form, cells)
+    return Exchange(cells, {form: law}, {form: held_out_points(cells, law)}, form, [])
 
 
-def answers(found: Exchange, theirs: Law) -> pd.DataFrame:
+def answers(found: Exchange, theirs: Exchange) -> pd.DataFrame:
     """What the chosen law says of ours and of the paper's Table 2.
 
     Args:
         found: of `exchange_of`.
-        theirs: of `papers_law`.
+        theirs: of `papers_exchange`.
 
     Returns:
         One row per question: `question`, `ours` (a number, NaN where it is not told), `from`, `to`
@@ -93,9 +117,13 @@ def answers(found: Exchange, theirs: Law) -> pd.DataFrame:
     )
 
 
-def _questions() -> dict[str, Callable[[Law], float | str]]:
-    def worth(high: float, low: float) -> Callable[[Law], float | str]:
-        return lambda law: law.worth(high * law.high_unit, low * law.low_unit)
+def _questions() -> dict[str, Question]:
+    def worth(high: float, low: float) -> Question:
+        def ask(found: Exchange, law: Law) -> float | str:
+            place = (high * law.high_unit, low * law.low_unit)
+            return found.refusal(*place) or law.worth(*place)
+
+        return ask
 
     places = {"none": 0.0, "half": 0.5, "all": 1.0}
     rates = {
@@ -105,20 +133,19 @@ def _questions() -> dict[str, Callable[[Law], float | str]]:
     }
     goal = f"for {TARGET:.0%}"
     return rates | {
-        f"low-res photos {goal}, without high-res": lambda law: law.low_needed(TARGET, 0),
-        f"low-res photos {goal}, with all high-res": lambda law: law.low_needed(
+        f"low-res photos {goal}, without high-res": lambda _, law: law.low_needed(TARGET, 0),
+        f"low-res photos {goal}, with all high-res": lambda _, law: law.low_needed(
             TARGET, law.high_unit
         ),
-        f"photos of each kind {goal}": lambda law: law.both_needed(TARGET),
+        f"photos of each kind {goal}": lambda _, law: law.both_needed(TARGET),
     }
 
 
-def _answer(
-    question: str, ask: Callable[[Law], float | str], found: Exchange, theirs: Law
-) -> dict[str, Any]:
-    ours = ask(found.law)
+def _answer(question: str, ask: Question, found: Exchange, theirs: Exchange) -> dict[str, Any]:
+    ours, paper = ask(found, found.law), ask(theirs, theirs.law)
     told = isinstance(ours, str)
-    draws = np.array([math.inf if isinstance(a, str) else a for a in map(ask, found.refits)])
+    drawn = [ask(found, refit) for refit in found.refits]
+    draws = np.array([math.inf if isinstance(a, str) else a for a in drawn])
     # Not linear: an end of the interval is a refit's own, never between a number and infinity.
     ends = np.quantile(draws, [0.025, 0.975], method="nearest")
     return {
@@ -126,7 +153,7 @@ def _answer(
         "ours": math.nan if told else ours,
         "from": math.nan if told else ends[0],
         "to": math.nan if told else ends[1],
-        "paper": math.nan if isinstance(answer := ask(theirs), str) else answer,
+        "paper": math.nan if isinstance(paper, str) else paper,
         "told": ours if told else "",
     }
 
@@ -145,12 +172,16 @@ def write_exchange(
     Returns:
         The files written.
     """
-    theirs = papers_law(found.chosen)
+    theirs = papers_exchange(found.chosen)
     numbers = answers(found, theirs)
     setting = setting_of(frame.loc[frame["table"] == "table2"], recipe)
     title = f"What a high-res photo is worth in low-res photos: {setting.title}"
     page = Page(title, [_texts(numbers), _laws(found)], _notes(found, numbers))
     return write_page(folder, "exchange", page, numbers)
+
+
+def _nearest(values: NDArray[np.float64], to: float) -> float:
+    return float(values[np.argmin(np.abs(values - to))])
 
 
 def _cells(
@@ -222,6 +253,7 @@ def _notes(found: Exchange, numbers: pd.DataFrame) -> list[str]:
         f"Intervals: {len(found.refits)} refits to drawn test photos; neither the chance in "
         "training nor what the law itself misses is in them. The paper's numbers: the same law "
         "fitted to its Table 2.",
-        f"Not told: more than {REACH:g} times outside the measured sizes.",
+        f"Not told: more than {REACH:g} times outside the measured sizes, or beside a cell that "
+        f"the law misses by more than {MISSED:g} times its error on held-out cells.",
         *(told for told in numbers["told"] if told),
     ]

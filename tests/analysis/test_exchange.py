@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis import scaling
-from analysis.exchange import Exchange, answers, exchange_of, papers_law, write_exchange
+from analysis.exchange import Exchange, answers, exchange_of, papers_exchange, write_exchange
 from analysis.exchange_figure import draw_exchange, write_exchange_figure
 from analysis.grid import Grid
 from analysis.scaling import FORMS, Cells, Law, fit, held_out_points, redrawn
@@ -149,19 +149,35 @@ def test_a_small_grid_has_no_exchange_rate():
 
 
 def test_what_cannot_be_told_is_a_sentence_and_not_a_number(found):
-    table = answers(found, papers_law("power")).set_index("question")
+    table = answers(found, papers_exchange("power")).set_index("question")
     alone = table.loc["low-res photos for 50%, without high-res"]
     assert alone["ours"] == pytest.approx(law("power").low_needed(0.5, 0), rel=0.1)
     worse = Law("power", TRUTHS["power"] + [0.4, 0, 0, 0, 0, 0], 8000, 8000, 1000)
     far = Exchange(found.cells, {"power": worse}, found.held_out, "power", found.refits)
-    told = answers(far, papers_law("power")).set_index("question")
+    told = answers(far, papers_exchange("power")).set_index("question")
     row = told.loc["low-res photos for 50%, without high-res"]
     assert math.isnan(row["ours"])
     assert "not extrapolated" in row["told"]
 
 
+def test_beside_a_cell_that_the_law_misses_no_rate_is_told():
+    whole = made_grid("power")
+    percent, right = whole.percent_SRL.copy(), whole.right_SRLN
+    percent[:, 1, -1] -= 15  # few high-res photos harm where low-res ones are many
+    some = Grid(percent, right, whole.n_high_R, whole.n_low_L, 196, 100)
+    table = answers(exchange_of(some), papers_exchange("power"))
+    start = "low-res photos that one more high-res photo is worth, at "
+    told = dict(zip(table["question"].str.removeprefix(start), table["told"], strict=True))
+    assert (
+        "the law misses a cell beside them by"
+        in told["none of the high-res and all of the low-res photos"]
+    )
+    assert told["half of the high-res and half of the low-res photos"] == ""
+    assert told["all of the high-res and all of the low-res photos"] == ""
+
+
 def test_the_papers_table_gives_its_own_rate():
-    theirs = papers_law("power")
+    theirs = papers_exchange("power").law
     assert theirs.worth(4072, 4072) == pytest.approx(0.47, abs=0.02)
     assert theirs.low_needed(0.5, 0) == pytest.approx(11_330, rel=0.01)
 
