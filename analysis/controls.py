@@ -21,7 +21,7 @@ CONTROLS = frozenset({"low_low", "low_long", "mixed_matched", "high_high"})
 
 def write_controls(
     frame: pd.DataFrame,
-    photos: Photos,
+    differences: pd.DataFrame,
     plan: Mapping[str, Any],
     recipe: Mapping[str, Any],
     folder: Path,
@@ -30,7 +30,7 @@ def write_controls(
 
     Args:
         frame: of `runs.load`.
-        photos: the low-res test's.
+        differences: of `differences_of` its controlled cells.
         plan: of `plan.json`.
         recipe: of the run's `recipe.yaml`.
         folder: made where it is not there.
@@ -38,25 +38,33 @@ def write_controls(
     Returns:
         The files written; none for any other run.
     """
-    done = frame.loc[(frame["status"] == "done") & (frame["table"] != "table2")]
-    if not CONTROLS & set(done["strategy"]) or len(set(done["resolution_px"])) > 1:
+    done = controlled_cells(frame)
+    if done.empty:
         return []
-    differences = differences_of(done, photos)
     title = f"Controls and rivals of Staged on low-res test: {setting_of(frame, recipe).title}"
     page = Page(title, [_texts(done, differences, plan)], _notes(done))
     return write_page(folder, "controls", page, differences)
+
+
+def controlled_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Finished cells of a run with controls at one low resolution; none of any other run."""
+    done = frame.loc[(frame["status"] == "done") & (frame["table"] != "table2")]
+    controlled = CONTROLS & set(done["strategy"]) and len(set(done["resolution_px"])) == 1
+    return done if controlled else done.iloc[:0]
 
 
 def differences_of(done: pd.DataFrame, photos: Photos) -> pd.DataFrame:
     """Every cell minus each of `AGAINST` on the same photos and seeds; Holm over each column.
 
     Args:
-        done: finished cells of `runs.load`, of one low resolution.
+        done: of `controlled_cells`.
         photos: the low-res test's.
 
     Returns:
         As of `paired.tested_pairs`; `table` is the strategy that is compared with.
     """
+    if done.empty:
+        return done
     cells = dict(zip(done["strategy"], done["cell"].str.rpartition("/")[0], strict=True))
     pairs = [
         Pair(other, cells[name], cells[other], float("nan"))
@@ -83,8 +91,9 @@ def _texts(done: pd.DataFrame, differences: pd.DataFrame, plan: Mapping[str, Any
     keys = dict(zip(done["cell"].str.rpartition("/")[0], done["stage_key"], strict=True))
     rows = {}
     for row in over_seeds(done).sort_values("accuracy_low", ascending=False).to_dict("records"):
+        passes = passes_of(plan, keys[row["cell"]])
         columns = {
-            "photo passes": f"{passes_of(plan, keys[row['cell']]):,}",
+            "photo passes": f"{passes:,}" if passes else "not known",
             "seeds": str(row["n_seeds"]),
             "low-res test, %": accuracy_text(row),
         }

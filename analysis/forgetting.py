@@ -125,10 +125,11 @@ def _curves(axes: "Axes", table: pd.DataFrame) -> None:
     for place, (n_high, points) in enumerate(curves.items()):
         colour = mpl.colormaps[COLOUR_MAP](0.85 * (1 - place / max(len(curves) - 1, 1)))
         percents = list(points.values())
-        axes.plot(list(points), percents, "o-", markersize=4, color=colour, label=f"{n_high}")
+        line = "o-" if len(points) > 2 else "o:"  # of two points nothing between is known
+        axes.plot(list(points), percents, line, markersize=4, color=colour, label=f"{n_high}")
     axes.set(xlabel="low-res training photos of the last stage (0: before it)")
     axes.set_ylabel("accuracy on high-res test, %")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.08 * max(p for points in curves.values() for p in points.values()))
     axes.legend(title="high-res photos", fontsize=8, title_fontsize=8, frameon=False, ncols=2)
     axes.grid(color="#dddddd")
     axes.spines[["top", "right"]].set_visible(False)

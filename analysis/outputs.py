@@ -9,7 +9,8 @@ import pandas as pd
 
 from analysis.claim_pages import write_claims
 from analysis.classes import write_classes
-from analysis.controls import write_controls
+from analysis.controls import controlled_cells, differences_of, write_controls
+from analysis.controls_figure import write_controls_figure
 from analysis.exchange import exchange_of, write_exchange
 from analysis.exchange_figure import write_exchange_figure
 from analysis.figure3 import write_figure3
@@ -87,13 +88,18 @@ def _of_strategies(
 ) -> list[Path]:
     """Controls and rivals, and the sweep over resolutions."""
     tables, figures = run / "tables", run / "figures"
+    differences, setting = (
+        differences_of(controlled_cells(frame), photos),
+        setting_of(frame, recipe),
+    )
     written = [
-        *write_controls(frame, photos, plan_of(run), recipe, tables),
+        *write_controls(frame, differences, plan_of(run), recipe, tables),
+        *write_controls_figure(differences, setting, figures),
         *write_resolutions(frame, photos, recipe, tables),
         *write_transfer(run, frame, recipe),
     ]
     if is_sweep(frame):
-        found, setting = advantages(frame, photos), setting_of(frame, recipe)
+        found = advantages(frame, photos)
         written += write_resolution_figure(frame, found, setting, figures)
     return written
 

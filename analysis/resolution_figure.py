@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MARKERS = "osD^vP"
 #: Neighbours are drawn this share of a resolution apart, so that intervals do not hide each other.
-SPREAD = 0.03
+SPREAD = 0.018
 
 
 def write_resolution_figure(

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.controls import differences_of, passes_of, write_controls
+from analysis.controls import controlled_cells, differences_of, passes_of, write_controls
+from analysis.controls_figure import draw_controls, write_controls_figure
 from analysis.photos import Photos
+from analysis.setting import setting_of
 
 N_PHOTOS, SEEDS = 400, (0, 1, 2)
 #: Share of photos that each strategy recognises; the first ones of the test.
@@ -56,7 +58,7 @@ def test_each_row_is_compared_with_each_baseline_that_is_there(frame, photos):
 
 
 def test_the_page_marks_what_is_real_and_says_what_it_cost(frame, photos, plan, recipe, tmp_path):
-    files = write_controls(frame, photos, plan, recipe, tmp_path)
+    files = write_controls(frame, differences_of(frame, photos), plan, recipe, tmp_path)
     assert [path.name for path in files] == ["controls.csv", "controls.md", "controls.html"]
     rows = [line for line in files[1].read_text().splitlines() if line.startswith("| ")]
     assert "distilled\\_hl" in rows[2], "the best first"
@@ -68,10 +70,33 @@ def test_the_page_marks_what_is_real_and_says_what_it_cost(frame, photos, plan, 
     assert passes_of(plan, frame["stage_key"].iloc[0]) == 100
 
 
+def test_a_run_without_its_plan_says_no_cost(frame, photos, recipe, tmp_path):
+    differences = differences_of(frame, photos)
+    text = write_controls(frame, differences, {"stages": {}}, recipe, tmp_path)[1].read_text()
+    assert "| distilled\\_hl | not known | 3 |" in text
+
+
 def test_runs_without_controls_or_with_several_resolutions_have_no_such_page(
     frame, photos, plan, recipe, tmp_path
 ):
     plain = frame.loc[frame["strategy"] != "low_low"]
-    assert write_controls(plain, photos, plan, recipe, tmp_path) == []
     sweep = frame.assign(resolution_px=[10, 25] * (len(frame) // 2))
-    assert write_controls(sweep, photos, plan, recipe, tmp_path) == []
+    for other in (plain, sweep):
+        differences = differences_of(controlled_cells(other), photos)
+        assert write_controls(other, differences, plan, recipe, tmp_path) == []
+        assert write_controls_figure(differences, setting_of(other, recipe), tmp_path) == []
+
+
+def test_the_picture_has_each_row_minus_low_and_minus_as_many_updates(
+    frame, photos, recipe, tmp_path
+):
+    differences, setting = differences_of(frame, photos), setting_of(frame, recipe)
+    families = dict(list(differences.groupby("table")))
+    panels = draw_controls({name: families[name] for name in ("low", "low_low")}, setting).axes
+    rows = [tick.get_text() for tick in panels[0].get_yticklabels()]
+    assert rows == ["distilled_hl", "staged_hl", "low_low", "low"]
+    points = [axes.containers[0].lines[0].get_xdata().round(1).tolist() for axes in panels]
+    assert sorted(points[0]) == [10.0, 12.0, 30.0]
+    assert sorted(points[1]) == [-10.0, 2.0, 20.0]
+    written = write_controls_figure(differences, setting, tmp_path)
+    assert [path.name for path in written] == ["controls.png", "controls.svg"]
