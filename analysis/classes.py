@@ -144,8 +144,8 @@ def _chart(axes: "Axes", gains: pd.DataFrame) -> None:
     better, same, worse = gain > 0, gain == 0, gain < 0
     axes.bar(places[better], gain[better], color=OURS, label=f"better ({better.sum()})")
     axes.plot(places[same], gain[same], "|", color="#444444", label=f"as well ({same.sum()})")
-    style = {"hatch": "///", "edgecolor": "white", "label": f"worse ({worse.sum()})"}
-    axes.bar(places[worse], gain[worse], color=PAPERS, **style)
+    worst = axes.bar(places[worse], gain[worse], color=PAPERS, hatch="///", edgecolor="white")
+    worst.set_label(f"worse ({worse.sum()})")
     axes.axhline(gain.mean(), color="#444444", linestyle="--", linewidth=1, label="mean of classes")
     real = int((gains["holm_p"].to_numpy() < SIGNIFICANCE).sum())
     axes.set_xlabel(f"classes, by gain; of {len(gain)} the difference is real for {real or 'none'}")
