@@ -8,7 +8,7 @@ from torch import nn
 
 from trainables.errors import ConfigError
 from trainables.models import build_model, check_name, input_px_of, names
-from trainables.models.normalise import normalisation, normalise
+from trainables.models.normalise import factors, normalisation, normalise
 from trainables.spec import ModelSpec
 
 LAYOUTS = [torch.channels_last, torch.contiguous_format]
@@ -159,3 +159,16 @@ def test_imagenets_constants_are_torchvisions():
 def test_an_unknown_convention_is_refused():
     with pytest.raises(ConfigError, match="known: imagenet, caffe"):
         normalisation("image_net")
+
+
+def test_a_trace_leaves_the_normalisation_of_later_photos_alone():
+    class Normalising(nn.Module):
+        def forward(self, photos_B3HW):
+            return normalise(photos_B3HW, "imagenet")
+
+    photos_B3HW = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    expected = normalise(photos_B3HW, "imagenet")
+    factors.cache_clear()
+    traced = torch.export.export(Normalising(), (photos_B3HW,)).module()
+    assert torch.equal(traced(photos_B3HW), expected)
+    assert torch.equal(normalise(photos_B3HW, "imagenet"), expected)

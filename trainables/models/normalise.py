@@ -53,7 +53,9 @@ def normalise(images_BCHW: Tensor, convention: str) -> Tensor:
     """
     if normalisation(convention).order == "BGR":
         images_BCHW = images_BCHW.flip(1)
-    scale, shift = factors(convention, images_BCHW.device)
+    tracing = torch.compiler.is_compiling()  # a trace's tensors are none to keep
+    constants = factors.__wrapped__ if tracing else factors
+    scale, shift = constants(convention, images_BCHW.device)
     if own_kernels.run_on(images_BCHW.device):
         return _on_gpu(images_BCHW, scale, shift)
     inputs_BCHW = images_BCHW.float()
