@@ -42,7 +42,7 @@ from trainables.store import Store
 from trainables.streamed import Blocks, blocks_here
 from trainables.subset import subset_rows, training_labels
 from trainables.teacher import frozen, interpolate
-from trainables.train import Epoch, chance_of, diverged, make_optimizer, train_stage
+from trainables.train import Epoch, chance_of, divergence, make_optimizer, train_stage
 from trainables.views import names_of_tests, view_name
 
 #: Epochs shorter than this share a progress checkpoint, so that saving never dominates training.
@@ -165,8 +165,8 @@ class StageRun:
         self.seconds["train"] += epoch.seconds
         record = dataclasses.asdict(epoch)
         self.epochs.append(record)
-        if diverged(epoch, self.job.spec):
-            return self._end("diverged", f"training loss {epoch.loss:.3g}", record)
+        if reason := divergence(epoch, self.job.spec, self.epochs[0]["loss"]):
+            return self._end("diverged", reason, record)
         if self._budget_spent():
             return self._finish(record)
         self._save_progress()

@@ -20,6 +20,8 @@ Batches = Iterable[tuple[list[Tensor], Tensor]]
 
 #: Updates from which it pays that cuDNN tries its algorithms: that takes seconds for each shape.
 CUDNN_TRIES_FROM = 2000
+#: Times the bound on a late epoch's loss; what is larger has exploded, even if it falls.
+EXPLODED = 5.0
 
 
 @dataclass(frozen=True)
@@ -172,13 +174,26 @@ def _teach(teacher: nn.Module, images_BCHW: Tensor, spec: StageSpec) -> Tensor:
     return forward(teacher, images_BCHW, spec)
 
 
-def diverged(epoch: Epoch, spec: StageSpec) -> bool:
-    """Whether the stage has blown up: a non-finite loss, or far worse than guessing.
+def divergence(epoch: Epoch, spec: StageSpec, first_loss: float) -> str:
+    """Why the stage has blown up: a non-finite loss, or one far worse than guessing; else empty.
 
     A fresh head and the first large rates may lose more than chance, ln(classes), for a while; an
-    epoch in the second half of the budget may not. A teacher's term has no such bound.
+    epoch in the second half of the budget may not, unless its loss still falls: few photos make few
+    updates. A teacher's term has no such bound.
+
+    Args:
+        epoch: the last one.
+        spec: of the stage.
+        first_loss: of the stage's first epoch.
     """
     if not math.isfinite(epoch.loss):
-        return True
+        return f"training loss {epoch.loss}; a smaller --train.lr may help"
+    bound = math.log(spec.n_classes) + 1
     late = epoch.step - batches_per_epoch(spec) >= budget_of(spec)[1] / 2
-    return late and spec.teacher is None and epoch.loss > math.log(spec.n_classes) + 1
+    falls = epoch.loss < min(first_loss, EXPLODED * bound)
+    if spec.teacher is not None or not late or falls or epoch.loss <= bound:
+        return ""
+    return (
+        f"training loss {epoch.loss:.3g} late in the stage, where guessing has "
+        f"{bound - 1:.3g}; a smaller --train.lr may help"
+    )

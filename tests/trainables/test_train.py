@@ -13,7 +13,7 @@ from trainables.spec import (
     SubsetSpec,
     TrainingSpec,
 )
-from trainables.train import Epoch, diverged, loss_of, lr_factor, make_optimizer, train_stage
+from trainables.train import Epoch, divergence, loss_of, lr_factor, make_optimizer, train_stage
 
 
 class Probe(nn.Module):
@@ -151,4 +151,17 @@ def test_distillation_adds_the_teachers_soft_targets():
     [(math.nan, 2, True), (math.inf, 2, True), (5.0, 4, False), (5.0, 6, True), (1.5, 6, False)],
 )
 def test_n01_divergence_is_a_loss_that_is_not_finite_or_stays_far_above_chance(loss, step, verdict):
-    assert diverged(Epoch(1, step, loss, 0.0, 0.1, 8, 1.0), stage()) is verdict
+    epoch = Epoch(1, step, loss, 0.0, 0.1, 8, 1.0)
+    assert bool(divergence(epoch, stage(), first_loss=4.0)) is verdict
+
+
+@pytest.mark.parametrize(("loss", "verdict"), [(5.0, False), (1e7, True)])
+def test_n01_a_loss_that_still_falls_has_not_diverged_unless_it_is_huge(loss, verdict):
+    epoch = Epoch(3, 6, loss, 0.0, 0.1, 8, 1.0)
+    assert bool(divergence(epoch, stage(), first_loss=2 * loss)) is verdict
+
+
+def test_n01_a_divergence_says_what_guessing_would_have_and_what_to_try():
+    said = divergence(Epoch(3, 6, 5.0, 0.0, 0.1, 8, 1.0), stage(), first_loss=4.0)
+    assert "training loss 5 late in the stage, where guessing has" in said
+    assert "--train.lr" in said
