@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.growth import Node, cluster_nodes
 from orchestrator.joining import join
-from orchestrator.own_ray import Watch, ray_folder, tell
+from orchestrator.own_ray import Watch, lean_head, ray_folder, tell
 from orchestrator.recipe import Recipe, TrainRecipe
 from trainables.errors import BusyError, ConfigError
 
@@ -236,14 +236,15 @@ def _init(machine: Machine, temporary: Path | None, watch: Watch) -> None:
     for attempt in range(START_ATTEMPTS):
         watch.look()
         try:
-            ray.init(
-                address="local",
-                num_cpus=local_cpus(),
-                num_gpus=local_gpus(),
-                include_dashboard=False,
-                _temp_dir=str(temporary),
-                **quiet,
-            )
+            with lean_head():
+                ray.init(
+                    address="local",
+                    num_cpus=local_cpus(),
+                    num_gpus=local_gpus(),
+                    include_dashboard=False,
+                    _temp_dir=str(temporary),
+                    **quiet,
+                )
         except Exception as error:  # Ray raises no narrower kind
             watch.forget()
             ray.shutdown()

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from orchestrator import own_ray
+from orchestrator.cluster import Machine, ray_session
 from orchestrator.own_ray import BEHIND, MOST_BYTES, Watch, ray_folder, short_folder
 from trainables.errors import ConfigError
 
@@ -124,3 +125,13 @@ def test_who_ends_at_once_says_why_with_status_75():
     )
     assert ended.returncode == 75
     assert "Ray's node process (raylet) has died; run the same command again" in ended.stdout
+
+
+def test_our_ray_has_no_process_that_serves_nobody():
+    """Ray may rename what is left out, in a later version."""
+    with ray_session(Machine(Path("unused"))):
+        below = psutil.Process().children(recursive=True)
+        running = " ".join(word for process in below for word in process.cmdline())
+        assert "gcs_server" in running
+        assert "raylet" in running
+        assert not [part for part in ("dashboard.py", "monitor.py") if part in running]
