@@ -96,7 +96,7 @@ MUTATIONS = (
     ),
     Mutation(
         "each point of a metric once",
-        "orchestrator/tracking.py",
+        "orchestrator/mirror.py",
         "if step in child.mirrored:",
         "if False:",
         "tests/faults/test_tracking.py::"
