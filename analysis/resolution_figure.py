@@ -45,19 +45,20 @@ def write_resolution_figure(
 
 
 def draw_resolutions(frame: pd.DataFrame, differences: pd.DataFrame, setting: Setting) -> "Figure":
-    """Left a line a strategy, right the differences around zero; 95 % intervals."""
+    """Left a line a strategy, right the differences around zero, if any; 95 % intervals."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 5.2), layout="constrained", facecolor="white")
     figure.suptitle(setting.title_without_resolution, fontsize=TITLE_PT, parse_math=False)
-    left, right = figure.subplots(1, 2)
+    panels = figure.subplots(1, 1 if differences.empty else 2, squeeze=False)[0]
     ends = ("accuracy_low", "accuracy_low_from", "accuracy_low_to")
-    _lines(left, accuracies(frame), "strategy", ends, 100)
-    left.set_ylabel("accuracy on low-res test, %", fontsize=LABEL_PT)
-    _lines(right, differences, "table", ("difference_points", "from_points", "to_points"), 1)
-    right.axhline(0, color="#444444", linewidth=1)
-    right.set_ylabel("Staged minus the other, points", fontsize=LABEL_PT)
-    for axes in (left, right):
+    _lines(panels[0], accuracies(frame), "strategy", ends, 100)
+    panels[0].set_ylabel("accuracy on low-res test, %", fontsize=LABEL_PT)
+    for right in panels[1:]:
+        _lines(right, differences, "table", ("difference_points", "from_points", "to_points"), 1)
+        right.axhline(0, color="#444444", linewidth=1)
+        right.set_ylabel("Staged minus the other, points", fontsize=LABEL_PT)
+    for axes in panels:
         _dress(axes, sorted(set(frame["resolution_px"].tolist())))
     return figure
 

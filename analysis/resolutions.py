@@ -44,8 +44,11 @@ def write_resolutions(
     differences, together = advantages(frame, photos), over_all(frame, photos)
     setting = setting_of(frame, recipe)
     title = f"Low-res test by low resolution: {setting.title_without_resolution}"
-    notes = [*_notes(frame, differences), *_notes_of_all(together)]
-    page = Page(title, [_accuracies(frame), _differences(differences)], notes)
+    tables, notes = [_accuracies(frame)], [interval_note(_n_seeds(frame))]
+    if not differences.empty:
+        tables.append(_differences(differences))
+        notes += [*_notes(differences), *_notes_of_all(together)]
+    page = Page(title, tables, notes)
     return write_page(folder, "resolutions", page, differences)
 
 
@@ -79,11 +82,13 @@ def advantages(frame: pd.DataFrame, photos: Photos) -> pd.DataFrame:
 
     Returns:
         As of `paired.tested_pairs` with a column `resolution_px`, rising; `table` is the strategy
-        that Staged is compared with.
+        that Staged is compared with. Empty where no resolution has a pair.
     """
     done = frame.loc[frame["status"] == "done"]
     pairs = dict(_pairs(done))
     table = tested_pairs(pairs.values(), sorted(set(done["seed"].tolist())), photos)
+    if table.empty:
+        return table
     sides_px = {(pair.first, pair.second): px for (px, _), pair in pairs.items()}
     names = table[["first", "second"]].itertuples(index=False, name=None)
     return table.assign(resolution_px=[sides_px[pair] for pair in names])
@@ -119,7 +124,7 @@ def _differences(differences: pd.DataFrame) -> pd.DataFrame:
 def _by_resolution(texts: pd.DataFrame, column: str, order: list[str]) -> pd.DataFrame:
     grid = texts.pivot_table(index="resolution_px", columns=column, values="text", aggfunc="first")
     grid.index = pd.Index([f"{px} px" for px in grid.index])
-    return grid.reindex(columns=order).fillna("")
+    return grid.reindex(columns=order, fill_value="").fillna("")
 
 
 def _notes_of_all(together: Mapping[str, PairedDifference]) -> list[str]:
@@ -131,8 +136,12 @@ def _notes_of_all(together: Mapping[str, PairedDifference]) -> list[str]:
     ]
 
 
-def _notes(frame: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
-    lines = [interval_note(len(set(frame.loc[frame["status"] == "done", "seed"])))]
+def _n_seeds(frame: pd.DataFrame) -> int:
+    return len(set(frame.loc[frame["status"] == "done", "seed"]))
+
+
+def _notes(differences: pd.DataFrame) -> list[str]:
+    lines = []
     for other, rows in differences.groupby("table", sort=False):
         real = rows.loc[rows["finding"] != "open"]
         sides = {

@@ -27,7 +27,7 @@ def write_tests(run: Path, recipe: Mapping[str, Any], folder: Path) -> list[Path
         folder: made where it is not there.
 
     Returns:
-        The files written; none for a run without such tests.
+        The files written; none for a run without such tests, or before a cell is done.
 
     Raises:
         DataError: when `tests.parquet` is not a table of tests.
@@ -35,8 +35,11 @@ def write_tests(run: Path, recipe: Mapping[str, Any], folder: Path) -> list[Path
     file = run / TESTS_FILE
     if not recipe.get("tests") or not file.is_file():
         return []
+    tested = check_file(file, COLUMNS)
+    if tested.empty:
+        return []
     folder.mkdir(parents=True, exist_ok=True)
-    table = over_tests(check_file(file, COLUMNS))
+    table = over_tests(tested)
     title = _title(recipe)
     contents = {
         "csv": table.to_csv(index=False, lineterminator="\n"),

@@ -58,6 +58,15 @@ def test_the_figure_has_a_line_a_strategy_and_one_a_difference(frame, photos, re
     assert [label.get_text() for label in left.get_xticklabels()] == ["10", "25", "50"]
 
 
+def test_a_sweep_with_nothing_to_compare_yet_shows_its_accuracies(frame, photos, recipe, tmp_path):
+    low = frame.assign(status=["done" if s == "low" else "missing" for s in frame["strategy"]])
+    text = write_resolutions(low, photos, recipe, tmp_path)[1].read_text()
+    assert "| 25 px | 40.0" in text
+    assert "Staged minus" not in text
+    figure = draw_resolutions(low, advantages(low, photos), setting_of(low, recipe))
+    assert [axes.get_ylabel() for axes in figure.axes] == ["accuracy on low-res test, %"]
+
+
 def test_a_table_of_several_resolutions_has_a_row_for_each(frame):
     rows = compare(frame, "custom").rows
     assert list(rows)[:2] == ["low, 10 px", "staged_hl, 10 px"]

@@ -53,6 +53,12 @@ def test_a_run_without_tests_of_its_own_writes_nothing(run):
     assert not (run / "tables").exists()
 
 
+def test_a_run_stopped_before_any_cell_is_done_writes_no_page_of_tests(run):
+    pd.DataFrame([row("low", 0.25)]).iloc[:0].to_parquet(run / "tests.parquet")
+    assert write_tests(run, RECIPE, run / "tables") == []
+    assert not (run / "tables").exists()
+
+
 def test_a_table_without_the_columns_is_refused(run):
     pd.DataFrame({"cell": ["x"]}).to_parquet(run / "tests.parquet")
     with pytest.raises(DataError, match="lacks the columns test, form"):

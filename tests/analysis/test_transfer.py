@@ -50,6 +50,11 @@ def test_a_sweep_with_tests_of_its_own_gets_page_and_figure(tested, recipe, grid
     assert write_transfer(tmp_path, grid, recipe) == [], "no tests of its own"
 
 
+def test_a_sweep_stopped_before_any_cell_is_done_has_no_matrix(tested, recipe, grid, tmp_path):
+    tested.iloc[:0].to_parquet(tmp_path / "tests.parquet")
+    assert write_transfer(tmp_path, grid, recipe | {"tests": {"at": {}}}) == []
+
+
 def test_what_was_not_tested_is_empty_in_the_figure(tested, recipe, grid):
     from analysis.setting import setting_of
 
