@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 KINDS = ("train", "evaluate", "load", "store")
 
 
-def close_tracking(outcome: "Outcome", files: Sequence[Path], note: str) -> None:
-    """Write the sweep's summary metrics, description and artifacts; wait until they are sent."""
+def close_tracking(
+    outcome: "Outcome", files: Sequence[Path], note: str, fault: BaseException | None = None
+) -> None:
+    """Write the sweep's summary metrics, description and artifacts; wait until they are sent.
+
+    `fault` is what kept the pages from being written.
+    """
     accuracies = [row["accuracy_low"] for row in outcome.rows if row["status"] == "done"]
     metrics = {
         "cells": float(len(outcome.rows)),
@@ -29,13 +34,18 @@ def close_tracking(outcome: "Outcome", files: Sequence[Path], note: str) -> None
         "best_accuracy_low": max(accuracies, default=math.nan),
     }
     metrics |= {f"{_slug(name)}_s": round(s, 3) for name, s in outcome.seconds.items()}
-    status = "done" if outcome.exit_status == 0 else "stopped" if outcome.signal else "failed"
     extra = [outcome.folder / name for name in ("results.parquet", "plan.json", "recipe.yaml")]
-    last = (status, metrics, note, [*files, *extra], best_cell(outcome))
+    last = (_status(outcome, fault), metrics, note, [*files, *extra], best_cell(outcome))
     outcome.tracker.finish(*last)
     if outcome.tracker.failure is not None:
         outcome.tracker = _tracker_anew(outcome)
         outcome.tracker.finish(*last)
+
+
+def _status(outcome: "Outcome", fault: BaseException | None) -> str:
+    if outcome.signal is not None or isinstance(fault, KeyboardInterrupt):
+        return "stopped"
+    return "done" if outcome.exit_status == 0 and fault is None else "failed"
 
 
 def _tracker_anew(outcome: "Outcome") -> Tracker:

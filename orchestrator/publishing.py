@@ -16,18 +16,26 @@ if TYPE_CHECKING:
 
 
 def publish(outcome: "Outcome", command: str, arguments: Sequence[str], console: Console) -> None:
-    """Write everything of a run, tell MLflow, and say the last words on the terminal."""
+    """Write everything of a run, tell MLflow, and say the last words on the terminal.
+
+    MLflow is told the end of the run, and gets all that waits for it, after a fault too.
+    """
     from analysis.runs import load, load_recipe
     from analysis.tables import summary_markdown
     from analysis.terminal import as_rich_table
     from orchestrator.closing import close_tracking, last_words
     from orchestrator.run_record import write_record
 
-    write_record(outcome, command)
-    frame, recipe = load(outcome.folder), load_recipe(outcome.folder)
-    _draw_some_heat(outcome, frame)
-    files = write_pages(outcome.folder, outcome.root)
-    close_tracking(outcome, files, summary_markdown(frame, recipe))
+    try:
+        write_record(outcome, command)
+        frame, recipe = load(outcome.folder), load_recipe(outcome.folder)
+        _draw_some_heat(outcome, frame)
+        files = write_pages(outcome.folder, outcome.root)
+        note = summary_markdown(frame, recipe)
+    except BaseException as fault:
+        close_tracking(outcome, [], f"ended by {type(fault).__name__}: {fault}", fault)
+        raise
+    close_tracking(outcome, files, note)
     table = as_rich_table(frame)
     if table is not None:
         console.print(table)
