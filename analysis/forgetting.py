@@ -38,7 +38,8 @@ def forgetting(
     staged = frame.loc[(frame["strategy"] == STAGED) & (frame["status"] == "done")]
     order = ["n_high", "seed", "n_low"]
     for cell in staged.sort_values(order).to_dict("records"):
-        before = tested.get(plan["stages"][cell["stage_key"]]["spec"]["parent"] or "")
+        stage = plan["stages"].get(cell["stage_key"])
+        before = stage and tested.get(stage["spec"]["parent"] or "")
         if before is None or not cell["n_high"]:
             continue
         about = {"n_high": cell["n_high"], "seed": cell["seed"]}

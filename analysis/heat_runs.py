@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from analysis.heat_network import HeatNetwork, HeatSettings
 from analysis.heatmaps import THRESHOLDS, joint_areas
+from analysis.runs import PLAN_FILE, load_plan
 from analysis.shown import at_random, shown_cells
 from trainables.entry import Entry
 from trainables.errors import ConfigError, DataError
@@ -94,9 +95,11 @@ def heat_of(
         None where no cells are given and the run has not both.
 
     Raises:
-        ConfigError, DataError: as `compute` does.
+        ConfigError, DataError: as `compute` does; and where the run's plan is gone or torn.
     """
-    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    plan = load_plan(folder)
+    if not plan["cells"]:
+        raise DataError(f"{folder / PLAN_FILE} is not there; f2c run RECIPE writes it again")
     cells = cells or _default_cells(frame)
     if cells is None:
         return None

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EVENTS_FILE = "events.jsonl"
-PLAN_FILE = "plan.json"
 #: Columns of small charts; one chart for each kind of stage.
 COLUMNS = 3
 #: Kinds of stages that are drawn; more would be too small to read.

@@ -1,6 +1,5 @@
 """Everything that a run's results are written as, in its folders `tables` and `figures`."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,12 @@ from analysis.forgetting import write_forgetting
 from analysis.grid import Grid, grid_of
 from analysis.heat_page import write_heat_page
 from analysis.heat_runs import load_heat
-from analysis.learning import PLAN_FILE
 from analysis.paired import write_paired
 from analysis.photos import NO_PHOTOS, PREDICTIONS_FILE, Photos, load_photos
 from analysis.reliability import write_reliability
 from analysis.resolution_figure import write_resolution_figure
 from analysis.resolutions import advantages, is_sweep, write_resolutions
+from analysis.runs import load_plan
 from analysis.setting import at_own_resolution, setting_of
 from analysis.shown import shown_cells
 from analysis.spread import write_spread
@@ -54,7 +53,7 @@ def write_outputs(
     kept = (run / PREDICTIONS_FILE).is_file()  # not by versions before it was written
     photos = load_photos(run) if kept else NO_PHOTOS
     own = at_own_resolution(frame, recipe)
-    grid = grid_of(own, photos)
+    plan, grid = load_plan(run), grid_of(own, photos)
     return [
         *write_tables(frame, recipe, tables),
         *([] if is_sweep(frame) else write_tests(run, recipe, tables)),
@@ -62,10 +61,10 @@ def write_outputs(
         *write_claims(frame, grid, recipe, tables),
         *write_figures(frame, recipe, figures),
         *_exchange(grid, frame, recipe, run),
-        *_of_strategies(run, frame, photos, recipe),
+        *_of_strategies(run, frame, photos, plan, recipe),
         *write_spread(own, recipe, tables),
         *_from_predictions(run, own, recipe),
-        *_forgetting(run, own, recipe),
+        *write_forgetting(own, plan, recipe, run),
         *_heat(run, frame, recipe, through),
     ]
 
@@ -84,7 +83,11 @@ def _exchange(
 
 
 def _of_strategies(
-    run: Path, frame: pd.DataFrame, photos: Photos, recipe: Mapping[str, Any]
+    run: Path,
+    frame: pd.DataFrame,
+    photos: Photos,
+    plan: Mapping[str, Any],
+    recipe: Mapping[str, Any],
 ) -> list[Path]:
     """Controls and rivals, and the sweep over resolutions."""
     tables, figures = run / "tables", run / "figures"
@@ -93,7 +96,7 @@ def _of_strategies(
         setting_of(frame, recipe),
     )
     written = [
-        *write_controls(frame, differences, plan_of(run), recipe, tables),
+        *write_controls(frame, differences, plan, recipe, tables),
         *write_controls_figure(differences, setting, figures),
         *write_resolutions(frame, photos, recipe, tables),
         *write_transfer(run, frame, recipe),
@@ -102,12 +105,6 @@ def _of_strategies(
         found = advantages(frame, photos)
         written += write_resolution_figure(frame, found, setting, figures)
     return written
-
-
-def plan_of(run: Path) -> dict[str, Any]:
-    """A run's `plan.json`; no stages where it is not there."""
-    file = run / PLAN_FILE
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"stages": {}}
 
 
 def _from_predictions(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any]) -> list[Path]:
@@ -120,14 +117,6 @@ def _from_predictions(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any])
         *write_classes(frame, predictions, recipe, run),
         *write_reliability(frame, predictions, recipe, run),
     ]
-
-
-def _forgetting(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any]) -> list[Path]:
-    file = run / PLAN_FILE
-    if not file.is_file():
-        return []
-    plan = json.loads(file.read_text(encoding="utf-8"))
-    return write_forgetting(frame, plan, recipe, run)
 
 
 def _heat(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any], through: str) -> list[Path]:

@@ -18,13 +18,12 @@ from analysis.learning import draw_learning, epochs_of
 from analysis.photo_cards import photo_cards
 from analysis.photos import PREDICTIONS_FILE
 from analysis.report_page import PAGE, figure_section, heading, inline, picture
-from analysis.runs import load, load_recipe
+from analysis.runs import load, load_plan, load_recipe
 from analysis.setting import deviations, setting_of
 from analysis.tables import STYLE, html_table
 
 REPORT_FILE = "report.html"
 RUN_FILE = "run.json"
-PLAN_FILE = "plan.json"
 #: Pages that were written beside the run's tables and belong into the report, with their titles.
 OTHER_TABLES = {
     "paired": "Which differences are real",
@@ -62,7 +61,7 @@ class Run:
         data_root: where prepared views lie.
         frame: of `runs.load`.
         recipe: of `recipe.yaml`.
-        plan: of `plan.json`.
+        plan: of `runs.load_plan`.
         record: of `run.json`: command, versions, hardware, seconds.
     """
 
@@ -85,14 +84,14 @@ def write_report(folder: Path, data_root: Path) -> Path:
         The file.
 
     Raises:
-        DataError: when the folder holds no results.
+        DataError: when the folder holds no results, or its plan is torn.
     """
     run = Run(
         folder,
         data_root,
         load(folder),
         load_recipe(folder),
-        _json(folder / PLAN_FILE),
+        load_plan(folder),
         _json(folder / RUN_FILE),
     )
     body = "\n".join(part for part in _sections(run) if part)
@@ -115,12 +114,12 @@ def _sections(run: Run) -> Iterator[str]:
     yield from _tables(run)
     yield from _other_tables(run, OTHER_TABLES)
     yield _photos(run)
-    if run.plan:
+    if run.plan["stages"]:
         yield figure_section(
             "Learning curves", draw_learning(run.plan, epochs_of(run.folder)), _LEARNING
         )
     yield from _other_tables(run, LATER_TABLES)
-    if run.plan:
+    if run.plan["stages"]:
         yield _cost(run)
     yield _deviations(run)
     yield _redo(run)
@@ -175,7 +174,7 @@ def body_of(page: str) -> str:
 
 def _photos(run: Run) -> str:
     file = run.folder / PREDICTIONS_FILE
-    if not run.plan or not file.is_file():
+    if not run.plan["stages"] or not file.is_file():
         return ""
     predictions, heat = pd.read_parquet(file), load_heat(run.folder)
     cards = photo_cards(run.plan, run.frame, predictions, run.data_root, heat)

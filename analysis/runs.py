@@ -1,5 +1,6 @@
-"""Results of a run as a tidy table, and their mean over seeds."""
+"""Results of a run as a tidy table, and their mean over seeds; its recipe and its plan."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from analysis.statistics import binomial_ends, seed_ends
 from trainables.errors import DataError
 
 RESULTS_FILE = "results.parquet"
-RECIPE_FILE = "recipe.yaml"
+RECIPE_FILE, PLAN_FILE = "recipe.yaml", "plan.json"
 COLUMNS = (
     *("cell", "table", "dataset", "model", "strategy", "n_high", "n_low"),
     *("high_level", "low_level", "seed", "resolution_px", "canvas_px", "status"),
@@ -89,6 +90,31 @@ def load_recipe(run: str | Path) -> dict[str, Any]:
     if not isinstance(recipe, dict):
         raise DataError(f"{file} is not a mapping of fields; f2c run RECIPE writes it again")
     return recipe
+
+
+def load_plan(run: Path) -> dict[str, Any]:
+    """Read the plan of a run: `cells` with their last stages, `stages` with their specs.
+
+    Args:
+        run: the run's folder.
+
+    Returns:
+        A plan without cells and stages where there is no file, as of a run of which a part is kept.
+
+    Raises:
+        DataError: when the file is torn.
+    """
+    file = run / PLAN_FILE
+    if not file.is_file():
+        return {"cells": {}, "stages": {}}
+    try:
+        plan = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        text = f"{file} cannot be read ({error}); f2c run RECIPE writes it again"
+        raise DataError(text) from error
+    if not isinstance(plan, dict) or not {"cells", "stages"} <= plan.keys():
+        raise DataError(f"{file} has not cells and stages; f2c run RECIPE writes it again")
+    return plan
 
 
 def check(frame: pd.DataFrame, source: str = "results") -> pd.DataFrame:

@@ -1,7 +1,11 @@
+import json
+
 import numpy as np
 import pandas as pd
+import pytest
 
 from analysis.outputs import write_outputs
+from trainables.errors import DataError
 
 
 def predictions(frame, n_photos=60):
@@ -57,3 +61,15 @@ def test_a_run_stopped_before_any_cell_to_compare_has_its_tables(strategies, rec
     names = {path.name for path in write_outputs(tmp_path, stopped, recipe)}
     assert "table1.csv" in names
     assert not names & {"classes.csv", "reliability.csv"}
+
+
+def test_a_torn_plan_is_refused_in_one_sentence(strategies, recipe, tmp_path):
+    (tmp_path / "plan.json").write_text('{"cells": {"low/')
+    with pytest.raises(DataError, match=r"plan\.json cannot be read"):
+        write_outputs(tmp_path, strategies, recipe)
+
+
+def test_results_of_an_earlier_plan_have_their_pages(strategies, recipe, tmp_path):
+    """A run that was killed has written its plan, not yet its results."""
+    (tmp_path / "plan.json").write_text(json.dumps({"cells": {}, "stages": {}}))
+    assert "table1.csv" in {path.name for path in write_outputs(tmp_path, strategies, recipe)}

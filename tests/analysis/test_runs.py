@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.runs import COLUMNS, check, load, load_recipe, over_seeds
+from analysis.runs import COLUMNS, check, load, load_plan, load_recipe, over_seeds
 from analysis.statistics import binomial_interval, seed_interval
 from trainables.errors import DataError
 
@@ -95,6 +95,17 @@ def test_load_recipe_says_what_is_wrong(tmp_path, content, expected):
         (tmp_path / "recipe.yaml").write_text(content)
     with pytest.raises(DataError, match=rf"recipe\.yaml.*{expected}"):
         load_recipe(tmp_path)
+
+
+def test_load_plan_has_no_stages_where_none_was_kept(tmp_path):
+    assert load_plan(tmp_path) == {"cells": {}, "stages": {}}
+
+
+@pytest.mark.parametrize("content", ['{"cells": {"low/h0-', '{"cells": {}}', "[]", "\xff"])
+def test_load_plan_refuses_a_torn_file_and_says_what_to_do(tmp_path, content):
+    (tmp_path / "plan.json").write_text(content, encoding="latin-1")
+    with pytest.raises(DataError, match=r"plan\.json .*; f2c run RECIPE writes it again"):
+        load_plan(tmp_path)
 
 
 def test_import_of_the_package_stays_cheap():
