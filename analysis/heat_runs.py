@@ -228,3 +228,12 @@ def load_heat(folder: Path) -> HeatRun | None:
     except (OSError, ValueError, KeyError, TypeError, BadZipFile, pa.ArrowException):
         return None
     return HeatRun(cells, keys, settings, table.to_pandas(), names, images_NHWC, maps)
+
+
+def heat_of_plan(folder: Path, plan: Mapping[str, Any]) -> HeatRun | None:
+    """What `load_heat` finds, where it is of the stages of a plan: not of an earlier recipe."""
+    heat = load_heat(folder)
+    if heat is None:
+        return None
+    cells = (plan["cells"].get(cell, {}) for cell in heat.cells)
+    return heat if heat.keys == tuple(cell.get("stage") for cell in cells) else None

@@ -1,11 +1,12 @@
 """Everything that a run's results are written as, in its folders `tables` and `figures`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from analysis import paper
 from analysis.claim_pages import write_claims
 from analysis.classes import write_classes
 from analysis.controls import controlled_cells, differences_of, write_controls
@@ -17,13 +18,13 @@ from analysis.figures import write_figures
 from analysis.forgetting import write_forgetting
 from analysis.grid import Grid, grid_of
 from analysis.heat_page import write_heat_page
-from analysis.heat_runs import load_heat
+from analysis.heat_runs import heat_of_plan
 from analysis.paired import write_paired
 from analysis.photos import NO_PHOTOS, PREDICTIONS_FILE, Photos, load_photos
 from analysis.reliability import write_reliability
 from analysis.resolution_figure import write_resolution_figure
 from analysis.resolutions import advantages, is_sweep, write_resolutions
-from analysis.runs import load_plan
+from analysis.runs import PLAN_FILE, load_plan
 from analysis.setting import at_own_resolution, setting_of
 from analysis.shown import shown_cells
 from analysis.spread import write_spread
@@ -31,11 +32,28 @@ from analysis.tables import write_tables
 from analysis.tested import write_tests
 from analysis.transfer import write_transfer
 
+_TABLES = (*paper.TITLES, "custom")
+_OTHERS = (
+    *("paired", "claims", "exchange", "controls", "resolutions", "transfer", "spread", "tests"),
+    *("classes", "forgetting", "reliability", "heatmaps"),
+)
+_VECTOR_FIGURES = (*_TABLES, "exchange", "controls", "resolutions")
+_FIGURES = (*_VECTOR_FIGURES, "classes", "forgetting", "reliability", "transfer", "figure3")
+#: Every file that `write_outputs` may write, below the run's folder.
+PAGES = frozenset(
+    [
+        *(f"tables/{name}.{end}" for name in _TABLES + _OTHERS for end in ("csv", "md", "html")),
+        *(f"tables/{name}.tex" for name in _TABLES),
+        *(f"figures/{name}.png" for name in _FIGURES),
+        *(f"figures/{name}.svg" for name in _VECTOR_FIGURES),
+    ]
+)
+
 
 def write_outputs(
     run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any], *, through: str = "soft"
 ) -> list[Path]:
-    """Write all tables and figures that a run's cells allow.
+    """Write all tables and figures that a run's cells allow, and remove those of earlier ones.
 
     Args:
         run: the run's folder.
@@ -54,7 +72,7 @@ def write_outputs(
     photos = load_photos(run) if kept else NO_PHOTOS
     own = at_own_resolution(frame, recipe)
     plan, grid = load_plan(run), grid_of(own, photos)
-    return [
+    written = [
         *write_tables(frame, recipe, tables),
         *([] if is_sweep(frame) else write_tests(run, recipe, tables)),
         *write_paired(frame, photos, recipe, tables),
@@ -65,8 +83,18 @@ def write_outputs(
         *write_spread(own, recipe, tables),
         *_from_predictions(run, own, recipe),
         *write_forgetting(own, plan, recipe, run),
-        *_heat(run, frame, recipe, through),
+        *_heat(run, frame, plan, recipe, through),
     ]
+    _remove_others(run, written)
+    return written
+
+
+def _remove_others(run: Path, written: Sequence[Path]) -> None:
+    """Remove pages of an earlier recipe of this name, which the report would take in."""
+    if not (run / PLAN_FILE).is_file():
+        return  # a kept part of a run, from which not everything can be written again
+    for name in PAGES - {path.relative_to(run).as_posix() for path in written}:
+        (run / name).unlink(missing_ok=True)
 
 
 def _exchange(
@@ -119,8 +147,14 @@ def _from_predictions(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any])
     ]
 
 
-def _heat(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any], through: str) -> list[Path]:
-    heat = load_heat(run)
+def _heat(
+    run: Path,
+    frame: pd.DataFrame,
+    plan: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    through: str,
+) -> list[Path]:
+    heat = heat_of_plan(run, plan)
     if heat is None:
         return []
     return [

@@ -13,7 +13,7 @@ from analysis import paper
 from analysis.compare import compare, tables_of
 from analysis.cost import costs, draw_costs, summary
 from analysis.figures import draw
-from analysis.heat_runs import load_heat
+from analysis.heat_runs import heat_of_plan
 from analysis.learning import draw_learning, epochs_of
 from analysis.photo_cards import photo_cards
 from analysis.photos import PREDICTIONS_FILE
@@ -176,7 +176,7 @@ def _photos(run: Run) -> str:
     file = run.folder / PREDICTIONS_FILE
     if not run.plan["stages"] or not file.is_file():
         return ""
-    predictions, heat = pd.read_parquet(file), load_heat(run.folder)
+    predictions, heat = pd.read_parquet(file), heat_of_plan(run.folder, run.plan)
     cards = photo_cards(run.plan, run.frame, predictions, run.data_root, heat)
     if not cards:
         return ""

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.outputs import write_outputs
+from analysis.outputs import PAGES, write_outputs
+from analysis.report import LATER_TABLES, OTHER_TABLES
 from trainables.errors import DataError
 
 
@@ -73,3 +74,37 @@ def test_results_of_an_earlier_plan_have_their_pages(strategies, recipe, tmp_pat
     """A run that was killed has written its plan, not yet its results."""
     (tmp_path / "plan.json").write_text(json.dumps({"cells": {}, "stages": {}}))
     assert "table1.csv" in {path.name for path in write_outputs(tmp_path, strategies, recipe)}
+
+
+def plan(frame):
+    """Stages without parents, as the results of a frame have them."""
+    keys = dict(zip(frame["cell"], frame["stage_key"], strict=True))
+    cells = {cell: {"stage": key} for cell, key in keys.items()}
+    stage = {"images": 1, "spec": {"parent": None}}
+    return {"cells": cells, "stages": dict.fromkeys(keys.values(), stage)}
+
+
+def test_pages_of_an_earlier_recipe_go_and_a_users_own_files_stay(grid, recipe, tmp_path):
+    predictions(grid).to_parquet(tmp_path / "predictions.parquet", index=False)
+    (tmp_path / "plan.json").write_text(json.dumps(plan(grid)))
+    earlier = {*write_outputs(tmp_path, grid, recipe)}
+    mine = [tmp_path / name for name in ("tables/claims.tex", "tables/notes.md", "figures/a.png")]
+    for file in mine:
+        file.write_text("mine")
+    low = grid.loc[grid["high_level"] == 0].assign(table="custom", strategy="low")
+    now = {*write_outputs(tmp_path, low, recipe)}
+    assert tmp_path / "tables" / "claims.html" in earlier - now
+    assert {*tmp_path.glob("tables/*"), *tmp_path.glob("figures/*")} == {*now, *mine}
+
+
+def test_a_kept_part_of_a_run_loses_no_page_that_could_not_be_written_again(grid, recipe, tmp_path):
+    (tmp_path / "tables").mkdir()
+    page = tmp_path / "tables" / "forgetting.html"
+    page.write_text("of a plan that was not kept")
+    write_outputs(tmp_path, grid, recipe)
+    assert page.is_file()
+
+
+def test_whatever_the_report_takes_in_goes_when_it_is_of_an_earlier_recipe():
+    named = {f"tables/{name}.html" for name in (*OTHER_TABLES, *LATER_TABLES)}
+    assert named <= PAGES

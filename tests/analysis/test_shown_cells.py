@@ -1,5 +1,7 @@
 """Pages of the largest cells: classes, calibration, forgetting, heat maps."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from analysis.forgetting import curves_of, forgetting, high_accuracies
 from analysis.heat_network import HeatSettings
 from analysis.heat_page import MEASURES, compare_maps, verdicts, write_heat_page
 from analysis.heat_runs import HeatRun, load_heat, write_heat
+from analysis.outputs import write_outputs
 from analysis.reliability import calibration_error, reliability
 
 CELLS = ("low/h0-l8/s0", "staged_hl/h8-l8/s0")
@@ -56,6 +59,15 @@ def test_kept_heat_maps_come_back_and_are_used_for_the_same_stages_only(tmp_path
     assert not back.covers(("a", "c"), HeatSettings(8))
     assert not back.covers(("a", "b"), HeatSettings(9))
     assert not back.covers(("a", "b"), HeatSettings(8, stride_px=1))
+
+
+@pytest.mark.parametrize(("keys", "drawn"), [(("a", "b"), True), (("a", "other"), False)])
+def test_heat_maps_are_drawn_of_the_stages_of_the_plan_only(grid, recipe, tmp_path, keys, drawn):
+    cells = {cell: {"stage": key} for cell, key in zip(CELLS, keys, strict=True)}
+    (tmp_path / "plan.json").write_text(json.dumps({"cells": cells, "stages": {}}))
+    write_heat(tmp_path, heat_run(8, 1.2))
+    names = {path.name for path in write_outputs(tmp_path, grid, recipe)}
+    assert ({"heatmaps.md", "figure3.png"} <= names) is drawn
 
 
 def test_damaged_heat_maps_are_none(tmp_path):
