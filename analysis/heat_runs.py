@@ -4,6 +4,7 @@ N photos, H W pixels, C colours.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,34 +201,42 @@ def _entry(root: Path, key: str, cell: str) -> Entry:
 
 
 def write_heat(folder: Path, heat: HeatRun) -> list[Path]:
-    """Keep maps and measures in a run's folder; the measures' file says of what they are."""
+    """Keep maps and measures in a run's folder; both files say of what they are."""
     facts = {
         "cells": heat.cells,
         "keys": heat.keys,
         "settings": heat.settings._asdict(),
         "class_names": heat.class_names,
     }
+    about, (first, second) = json.dumps(facts), heat.maps
     table = pa.Table.from_pandas(heat.measures, preserve_index=False)
     files = [folder / MEASURES_FILE, folder / MAPS_FILE]
-    pq.write_table(table.replace_schema_metadata({b"heat": json.dumps(facts).encode()}), files[0])
-    first, second = heat.maps
-    np.savez_compressed(files[1], images=heat.images_NHWC, first=first, second=second)
+    asides = [file.with_name(f".{file.name}.{os.getpid()}") for file in files]
+    pq.write_table(table.replace_schema_metadata({b"heat": about.encode()}), asides[0])
+    with asides[1].open("wb") as file:  # of a path NumPy would change the ending
+        arrays = {"images": heat.images_NHWC, "first": first, "second": second}
+        np.savez_compressed(file, about=np.array(about), **arrays)
+    for aside, file in zip(asides, files, strict=True):
+        aside.replace(file)
     return files
 
 
 def load_heat(folder: Path) -> HeatRun | None:
-    """Read what `write_heat` kept; None where there is none, or it is damaged."""
+    """Read what `write_heat` kept; None where there is none, it is damaged, or of two runs."""
     try:
         table = pq.read_table(folder / MEASURES_FILE)
-        facts = json.loads(table.schema.metadata[b"heat"])
+        about = table.schema.metadata[b"heat"].decode()
         # NumPy leaves a damaged file open that it opened itself.
         with (folder / MAPS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            same = kept["about"].item() == about
             images_NHWC, maps = kept["images"], (kept["first"], kept["second"])
+        facts = json.loads(about)
         cells, keys = tuple(facts["cells"]), tuple(facts["keys"])
         settings, names = HeatSettings(**facts["settings"]), tuple(facts["class_names"])
     except (OSError, ValueError, KeyError, TypeError, BadZipFile, pa.ArrowException):
         return None
-    return HeatRun(cells, keys, settings, table.to_pandas(), names, images_NHWC, maps)
+    found = HeatRun(cells, keys, settings, table.to_pandas(), names, images_NHWC, maps)
+    return found if same else None
 
 
 def heat_of_plan(folder: Path, plan: Mapping[str, Any]) -> HeatRun | None:

@@ -1,6 +1,7 @@
 """Pages of the largest cells: classes, calibration, forgetting, heat maps."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,32 @@ def test_damaged_heat_maps_are_none(tmp_path):
         file.write_bytes(kept[: len(kept) // 2])
         assert load_heat(tmp_path) is None
         file.write_bytes(kept)
+
+
+def test_a_kill_between_their_two_files_does_not_mix_the_heat_maps_of_two_runs(tmp_path):
+    heat = heat_run(8, 1.2)
+    earlier = {file: file.read_bytes() for file in write_heat(tmp_path, heat)}
+    write_heat(tmp_path, replace(heat, keys=("a", "c")))
+    for file, content in earlier.items():
+        now = file.read_bytes()
+        file.write_bytes(content)
+        assert load_heat(tmp_path) is None
+        file.write_bytes(now)
+
+
+@pytest.mark.parametrize("writer", ["pq.write_table", "np.savez_compressed"])
+def test_a_kill_while_heat_maps_are_written_keeps_the_earlier_ones(tmp_path, monkeypatch, writer):
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    heat = heat_run(8, 1.2)
+    write_heat(tmp_path, heat)
+    monkeypatch.setattr(f"analysis.heat_runs.{writer}", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_heat(tmp_path, replace(heat, keys=("a", "c")))
+    kept = load_heat(tmp_path)
+    assert kept is not None
+    assert kept.keys == ("a", "b")
 
 
 @pytest.mark.parametrize("through", ["soft", "binary"])
