@@ -44,12 +44,17 @@ def publish(outcome: "Outcome", command: str, arguments: Sequence[str], console:
 
 
 def _draw_some_heat(outcome: "Outcome", frame: "pd.DataFrame") -> None:
-    """Compute the heat maps of the few photos that the report shows; not after a failed run."""
-    from analysis.heat_network import HeatSettings
-    from analysis.heat_runs import N_KEPT, heat_of
+    """Compute heat maps of the few photos that the report shows, where the run has none at all.
 
-    if outcome.exit_status == 0:
-        heat_of(outcome.folder, outcome.root, frame, HeatSettings(N_KEPT))
+    Those that `f2c heatmap` made stay, whatever was asked of it; a failed run gets none.
+    """
+    from analysis.heat_network import HeatSettings
+    from analysis.heat_runs import N_KEPT, heat_of, heat_of_plan
+    from analysis.runs import load_plan
+
+    folder = outcome.folder
+    if outcome.exit_status == 0 and heat_of_plan(folder, load_plan(folder)) is None:
+        heat_of(folder, outcome.root, frame, HeatSettings(N_KEPT))
 
 
 def write_pages(folder: Path, root: Path, *, through: str = "soft") -> list[Path]:

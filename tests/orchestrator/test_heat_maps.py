@@ -23,7 +23,7 @@ class Ran:
         fields["data"]["synthetic"] |= {"n_test": 24}
         self.recipe = root / "small.yaml"
         self.recipe.write_text(yaml.safe_dump(fields))
-        assert main(["run", str(self.recipe), *self.flags, "--executor", "inline"]) == 0
+        assert self.run() == 0
         self.page_of_the_run = self.page
 
     @property
@@ -33,6 +33,9 @@ class Ran:
     @property
     def page(self) -> str:
         return (self.folder / "tables" / "heatmaps.md").read_text().replace("\\", "")
+
+    def run(self) -> int:
+        return main(["run", str(self.recipe), *self.flags, "--executor", "inline"])
 
     def heatmap(self, *words: object) -> int:
         return main(["heatmap", str(self.recipe), *map(str, words), *self.flags])
@@ -66,6 +69,14 @@ def test_the_same_command_again_computes_nothing_and_draws_another_way(ran, monk
     drawn = (ran.folder / "figures" / "figure3.png").read_bytes()
     assert ran.heatmap("--images", 24, "--patch-px", 6, "--through", "binary") == 0
     assert (ran.folder / "figures" / "figure3.png").read_bytes() != drawn
+
+
+def test_a_run_with_nothing_to_train_keeps_the_heat_maps_that_were_asked_for(ran):
+    assert ran.heatmap("--images", 24, "--patch-px", 6) == 0
+    asked = (ran.folder / "heatmaps.parquet").read_bytes()
+    assert ran.run() == 0
+    assert (ran.folder / "heatmaps.parquet").read_bytes() == asked
+    assert "24 low-res test photos" in ran.page
 
 
 def test_cells_are_compared_as_they_are_named(ran, capsys):
