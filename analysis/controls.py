@@ -10,7 +10,7 @@ from analysis.difference_texts import accuracy_text, difference_text, interval_n
 from analysis.pages import Page, write_page
 from analysis.paired import Pair, tested_pairs
 from analysis.photos import Photos
-from analysis.runs import over_seeds
+from analysis.runs import over_seeds, with_most_photos
 from analysis.setting import setting_of
 
 #: What a row is compared with, in the order of the columns.
@@ -47,8 +47,12 @@ def write_controls(
 
 
 def controlled_cells(frame: pd.DataFrame) -> pd.DataFrame:
-    """Finished cells of a run with controls at one low resolution; none of any other run."""
-    done = frame.loc[(frame["status"] == "done") & (frame["table"] != "table2")]
+    """Finished cells of a run with controls at one low resolution; none of any other run.
+
+    Of cells of several sizes those with most photos.
+    """
+    cells = with_most_photos(frame.loc[frame["table"] != "table2"])
+    done = cells.loc[cells["status"] == "done"]
     controlled = CONTROLS & set(done["strategy"]) and len(set(done["resolution_px"])) == 1
     return done if controlled else done.iloc[:0]
 

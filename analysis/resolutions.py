@@ -11,7 +11,7 @@ from analysis.difference_texts import accuracy_text, difference_text, interval_n
 from analysis.pages import Page, write_page
 from analysis.paired import STAGED, Pair, tested_pairs
 from analysis.photos import Photos
-from analysis.runs import over_seeds
+from analysis.runs import over_seeds, with_most_photos
 from analysis.setting import setting_of
 from analysis.statistics import PairedDifference, paired_difference
 
@@ -57,7 +57,7 @@ def over_all(frame: pd.DataFrame, photos: Photos) -> dict[str, PairedDifference]
 
     Resolutions and seeds count as runs: `statistics.paired_difference` crosses them with photos.
     """
-    done = frame.loc[frame["status"] == "done"]
+    done = _done(frame)
     found: dict[str, PairedDifference] = {}
     for other in AGAINST:
         cells = [(p.first, p.second) for (_, name), p in _pairs(done) if name == other]
@@ -84,7 +84,7 @@ def advantages(frame: pd.DataFrame, photos: Photos) -> pd.DataFrame:
         As of `paired.tested_pairs` with a column `resolution_px`, rising; `table` is the strategy
         that Staged is compared with. Empty where no resolution has a pair.
     """
-    done = frame.loc[frame["status"] == "done"]
+    done = _done(frame)
     pairs = dict(_pairs(done))
     table = tested_pairs(pairs.values(), sorted(set(done["seed"].tolist())), photos)
     if table.empty:
@@ -92,6 +92,12 @@ def advantages(frame: pd.DataFrame, photos: Photos) -> pd.DataFrame:
     sides_px = {(pair.first, pair.second): px for (px, _), pair in pairs.items()}
     names = table[["first", "second"]].itertuples(index=False, name=None)
     return table.assign(resolution_px=[sides_px[pair] for pair in names])
+
+
+def _done(frame: pd.DataFrame) -> pd.DataFrame:
+    """Finished cells; of cells of several sizes those with most photos."""
+    cells = with_most_photos(frame)
+    return cells.loc[cells["status"] == "done"]
 
 
 def _pairs(done: pd.DataFrame) -> Iterator[tuple[tuple[int, str], Pair]]:
@@ -105,8 +111,7 @@ def _pairs(done: pd.DataFrame) -> Iterator[tuple[tuple[int, str], Pair]]:
 
 def accuracies(frame: pd.DataFrame) -> pd.DataFrame:
     """`runs.over_seeds` of the finished cells, by strategy and rising resolution."""
-    done = frame.loc[frame["status"] == "done"]
-    return over_seeds(done).sort_values("resolution_px", kind="stable")
+    return over_seeds(_done(frame)).sort_values("resolution_px", kind="stable")
 
 
 def _accuracies(frame: pd.DataFrame) -> pd.DataFrame:
@@ -137,7 +142,7 @@ def _notes_of_all(together: Mapping[str, PairedDifference]) -> list[str]:
 
 
 def _n_seeds(frame: pd.DataFrame) -> int:
-    return len(set(frame.loc[frame["status"] == "done", "seed"]))
+    return len(set(_done(frame)["seed"]))
 
 
 def _notes(differences: pd.DataFrame) -> list[str]:

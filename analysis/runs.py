@@ -166,6 +166,17 @@ def _faults(frame: pd.DataFrame) -> list[str]:
     return faults
 
 
+def with_most_photos(frame: pd.DataFrame) -> pd.DataFrame:
+    """The cells with none or most of the photos of each kind: of a resolution one a strategy.
+
+    Args:
+        frame: of `load`, of strategies.
+    """
+    sides = [frame[side] for side in ("high_level", "low_level")]
+    high, low = (side.isin([0, side.max()]) for side in sides)
+    return frame.loc[high & low]
+
+
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean and interval of every cell over its seeds, in the order of the frame.
 

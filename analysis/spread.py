@@ -59,17 +59,20 @@ def spreads_of(done: pd.DataFrame, varied: Mapping[str, str]) -> pd.DataFrame:
         varied: strategy to what its seed draws; other strategies draw all.
 
     Returns:
-        One row a strategy of two seeds or more: `strategy`, `varied`, `n_seeds`, `mean_percent`,
-        `deviation_points` and the ends of its 95 % interval `from_points`, `to_points`.
+        One row a cell of two seeds or more: `cell` (its name without the seed), `strategy`,
+        `varied`, `n_seeds`, `mean_percent`, `deviation_points` and the ends of its 95 % interval
+        `from_points`, `to_points`.
     """
     rows = []
-    for strategy, cells in done.groupby("strategy", sort=False):
+    for cell, cells in done.groupby(done["cell"].str.rpartition("/")[0], sort=False):
+        strategy = cells["strategy"].iloc[0]
         percent = 100 * cells["accuracy_low"].to_numpy(dtype=np.float64)
         if len(percent) < 2:
             continue
         spread = deviation_interval(float(percent.std(ddof=1)), len(percent))
         rows.append(
             {
+                "cell": cell,
                 "strategy": strategy,
                 "varied": varied.get(str(strategy), "all"),
                 "n_seeds": len(percent),
@@ -97,8 +100,9 @@ def deviation_interval(deviation: float, n: int, confidence: float = CONFIDENCE)
 
 
 def _texts(table: pd.DataFrame) -> pd.DataFrame:
+    label = "strategy" if table["strategy"].is_unique else "cell"
     rows = {
-        str(row["strategy"]): {
+        str(row[label]): {
             "a seed draws": _WORDS[row["varied"]],
             "seeds": str(row["n_seeds"]),
             "mean, %": f"{row['mean_percent']:.1f}",

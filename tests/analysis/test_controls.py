@@ -57,6 +57,12 @@ def test_each_row_is_compared_with_each_baseline_that_is_there(frame, photos):
     assert {other for _, other in found} == {"low", "low_low", "staged_hl"}
 
 
+def test_cells_of_a_part_of_the_photos_are_not_compared_with_those_of_all(frame, photos, make_cell):
+    parts = [make_cell("custom", name, (1, 1), 0) for name in SHARES]
+    done = controlled_cells(pd.concat([frame, pd.DataFrame(parts)]))
+    pd.testing.assert_frame_equal(differences_of(done, photos), differences_of(frame, photos))
+
+
 def test_the_page_marks_what_is_real_and_says_what_it_cost(frame, photos, plan, recipe, tmp_path):
     files = write_controls(frame, differences_of(frame, photos), plan, recipe, tmp_path)
     assert [path.name for path in files] == ["controls.csv", "controls.md", "controls.html"]

@@ -8,7 +8,7 @@ from analysis.compare import compare
 from analysis.paired import pairs_of
 from analysis.photos import Photos
 from analysis.resolution_figure import draw_resolutions
-from analysis.resolutions import advantages, is_sweep, write_resolutions
+from analysis.resolutions import accuracies, advantages, is_sweep, write_resolutions
 from analysis.setting import setting_of
 
 N_PHOTOS = 300
@@ -40,6 +40,14 @@ def test_staged_is_compared_within_each_resolution_only(frame, photos):
     assert {(p.first, p.second) for p in pairs_of(frame)} == {
         (f"staged_hl/h8-l8-{px}px", f"low/h8-l8-{px}px") for px in SHARES
     }
+
+
+def test_cells_of_a_part_of_the_photos_are_not_compared_with_those_of_all(frame, photos):
+    """Neither averaged nor drawn: the page is of one size of training set."""
+    parts = frame.assign(cell=frame["cell"].str.replace("h8-l8", "h1-l1"), accuracy_low=0.01)
+    both = pd.concat([frame, parts.assign(high_level=1, low_level=1, n_high=50, n_low=50)])
+    pd.testing.assert_frame_equal(advantages(both, photos), advantages(frame, photos))
+    pd.testing.assert_frame_equal(accuracies(both), accuracies(frame))
 
 
 def test_the_page_says_where_the_advantage_begins_and_ends(frame, photos, recipe, tmp_path):

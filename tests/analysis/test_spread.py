@@ -26,6 +26,20 @@ def test_each_row_has_its_deviation_and_says_what_was_drawn(frame):
     assert table["deviation_points"].tolist() == pytest.approx([5.0, 1.0])
 
 
+def test_cells_of_several_sizes_are_rows_of_their_own_and_no_seeds(make_cell, recipe, tmp_path):
+    frame = pd.DataFrame(
+        make_cell("custom", name, (0, level), seed, low=0.1 * level + 0.01 * seed)
+        for name in ("low", "order_alone")
+        for level in (2, 4)
+        for seed in (0, 1)
+    )
+    table = spreads_of(frame, {"order_alone": "order"})
+    assert table["n_seeds"].tolist() == [2, 2, 2, 2]
+    assert table["deviation_points"].tolist() == pytest.approx([0.7071] * 4)
+    text = write_spread(frame, recipe | VARIANTS, tmp_path)[1].read_text()
+    assert "| low/h0-l2 | all three |" in text
+
+
 def test_the_interval_is_that_of_chi_squared_and_covers_as_it_says():
     found = deviation_interval(2.0, 5)
     assert found.low == pytest.approx(2 * np.sqrt(4 / stats.chi2.ppf(0.975, 4)))
