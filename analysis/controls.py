@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.cost import passes_of
 from analysis.difference_texts import accuracy_text, difference_text, interval_note
 from analysis.pages import Page, write_page
 from analysis.paired import Pair, tested_pairs
@@ -77,15 +78,6 @@ def differences_of(done: pd.DataFrame, photos: Photos) -> pd.DataFrame:
         if other in cells and name != other
     ]
     return tested_pairs(pairs, sorted(set(done["seed"].tolist())), photos)
-
-
-def passes_of(plan: Mapping[str, Any], key: str | None) -> int:
-    """Photos that pass through the network in a stage and those before it."""
-    total = 0
-    while key in plan["stages"]:
-        total += int(plan["stages"][key]["images"])
-        key = plan["stages"][key]["spec"]["parent"]
-    return total
 
 
 def _texts(done: pd.DataFrame, differences: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What accuracy costs: image passes and seconds of training behind every cell of a run."""
+"""What accuracy costs: image passes behind every cell of a run, and the run's in words."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ MARKERS = "osD^vP*X"
 
 
 def costs(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
-    """Image passes and training seconds of each done cell, over all stages of its chain.
+    """Image passes of each done cell, over all stages of its chain.
 
     Args:
         frame: of `runs.load`.
@@ -24,7 +24,7 @@ def costs(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
         `cell`, `strategy`, `percent_low`, `image_passes`, as if nothing were shared.
     """
     done = frame.loc[frame["status"] == "done"]
-    passes = [_passes(plan, key) for key in done["stage_key"]]
+    passes = [passes_of(plan, key) for key in done["stage_key"]]
     return pd.DataFrame(
         {
             "cell": done["cell"].tolist(),
@@ -35,7 +35,8 @@ def costs(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
     )
 
 
-def _passes(plan: Mapping[str, Any], key: str | None) -> int:
+def passes_of(plan: Mapping[str, Any], key: str | None) -> int:
+    """Photos that pass through the network in a stage and those before it."""
     total = 0
     while key in plan["stages"]:
         stage = plan["stages"][key]
@@ -47,7 +48,7 @@ def _passes(plan: Mapping[str, Any], key: str | None) -> int:
 def summary(frame: pd.DataFrame, plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The run's cost in words: what was computed, and what sharing saved."""
     distinct = sum(int(stage["images"]) for stage in plan["stages"].values())
-    alone = sum(_passes(plan, cell["stage"]) for cell in plan["cells"].values())
+    alone = sum(passes_of(plan, cell["stage"]) for cell in plan["cells"].values())
     trained = frame.drop_duplicates("stage_key")["train_s"].sum()
     return [
         ("image passes of all stages", f"{distinct:,}"),

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.controls import controlled_cells, differences_of, passes_of, write_controls
+from analysis.controls import controlled_cells, differences_of, write_controls
 from analysis.controls_figure import draw_controls, write_controls_figure
 from analysis.photos import Photos
 from analysis.setting import setting_of
@@ -73,7 +73,6 @@ def test_the_page_marks_what_is_real_and_says_what_it_cost(frame, photos, plan, 
     assert cells[2] == "200"
     assert cells[5].startswith("+12.0")
     assert cells[5].endswith("\\*")
-    assert passes_of(plan, frame["stage_key"].iloc[0]) == 100
 
 
 def test_a_run_without_its_plan_says_no_cost(frame, photos, recipe, tmp_path):
