@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.colours import OURS, PAPERS
+from analysis.figures import save_figure
 from analysis.pages import Page, write_page
 from analysis.setting import setting_of
 from analysis.shown import shown_cells
@@ -87,7 +88,7 @@ def write_classes(
     page = Page(f"{title}: {setting_of(frame, recipe).title}", [_texts(gains)], _notes(gains))
     return [
         *write_page(run / "tables", "classes", page, gains),
-        _draw(gains, run / "figures" / "classes.png"),
+        *_draw(gains, run / "figures"),
     ]
 
 
@@ -128,14 +129,12 @@ def _notes(gains: pd.DataFrame) -> list[str]:
     ]
 
 
-def _draw(gains: pd.DataFrame, file: Path) -> Path:
+def _draw(gains: pd.DataFrame, folder: Path) -> list[Path]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3), layout="constrained", facecolor="white")
     _chart(figure.subplots(), gains)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=DOTS_PER_IN, metadata={"Software": None})
-    return file
+    return save_figure(figure, folder, "classes", endings=["png"], dots_per_in=DOTS_PER_IN)
 
 
 def _chart(axes: "Axes", gains: pd.DataFrame) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.colours import OURS
-from analysis.figures import DOTS_PER_IN, LABEL_PT, TITLE_PT, WIDTH_IN
+from analysis.figures import LABEL_PT, TITLE_PT, WIDTH_IN, save_figure
 from analysis.setting import Setting
 
 if TYPE_CHECKING:
@@ -29,21 +29,11 @@ def write_controls_figure(differences: pd.DataFrame, setting: Setting, folder: P
     Returns:
         The files written; none where neither of `AGAINST` is there.
     """
-    import matplotlib as mpl
-
     families = {} if differences.empty else dict(list(differences.groupby("table")))
     panels = {name: families[name] for name in AGAINST if name in families}
     if not panels:
         return []
-    folder.mkdir(parents=True, exist_ok=True)
-    figure = draw_controls(panels, setting)
-    written = []
-    for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        path = folder / f"controls.{ending}"
-        with mpl.rc_context({"svg.hashsalt": "controls"}):
-            figure.savefig(path, dpi=DOTS_PER_IN, metadata=metadata)
-        written.append(path)
-    return written
+    return save_figure(draw_controls(panels, setting), folder, "controls")
 
 
 def draw_controls(panels: dict[str, pd.DataFrame], setting: Setting) -> "Figure":

@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.colours import COLOUR_MAP, ink_on
 from analysis.exchange import Exchange
-from analysis.figures import DOTS_PER_IN, LABEL_PT, SMALL_PT
+from analysis.figures import LABEL_PT, SMALL_PT, save_figure
 from analysis.scaling import Law, Numbers
 from analysis.setting import Setting
 
@@ -28,17 +28,7 @@ def write_exchange_figure(found: Exchange, setting: Setting, folder: Path) -> li
         setting: for the title.
         folder: made where it is not there.
     """
-    import matplotlib as mpl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    figure = draw_exchange(found, setting)
-    written = []
-    for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        path = folder / f"exchange.{ending}"
-        with mpl.rc_context({"svg.hashsalt": "exchange"}):
-            figure.savefig(path, dpi=DOTS_PER_IN, metadata=metadata)
-        written.append(path)
-    return written
+    return save_figure(draw_exchange(found, setting), folder, "exchange")
 
 
 def draw_exchange(found: Exchange, setting: Setting) -> "Figure":

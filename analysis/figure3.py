@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from analysis.colours import COLOUR_MAP
+from analysis.figures import save_figure
 from analysis.heat_runs import HeatRun
 from analysis.heatmaps import cut_out, filtered
 
@@ -34,11 +35,8 @@ def write_figure3(heat: HeatRun, folder: Path, *, through: str = "soft") -> list
     Returns:
         The file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "figure3.png"
     figure = draw_figure3(heat, through=through)
-    figure.savefig(path, dpi=DOTS_PER_IN, metadata={"Software": None})
-    return [path]
+    return save_figure(figure, folder, "figure3", endings=["png"], dots_per_in=DOTS_PER_IN)
 
 
 def draw_figure3(heat: HeatRun, *, through: str = "soft") -> "Figure":

@@ -5,7 +5,7 @@ matplotlib is imported where it is used; it costs half a second.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ DOTS_PER_IN = 150
 TITLE_PT = 13
 LABEL_PT = 10
 SMALL_PT = 8
+#: Without what differs from one time to the next.
+_METADATA = {"png": {"Software": None}, "svg": {"Date": None}}
 
 
 def write_figures(frame: pd.DataFrame, recipe: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -39,18 +41,37 @@ def write_figures(frame: pd.DataFrame, recipe: Mapping[str, Any], folder: Path) 
     Returns:
         The files written; equal results give equal bytes.
     """
-    import matplotlib as mpl
-
-    folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for table in tables_of(frame):
         setting = setting_of(frame.loc[frame["table"] == table], recipe)
-        figure = draw(compare(frame, table), setting)
-        for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-            path = folder / f"{table}.{ending}"
-            with mpl.rc_context({"svg.hashsalt": table}):
-                figure.savefig(path, dpi=DOTS_PER_IN, metadata=metadata)
-            written.append(path)
+        written += save_figure(draw(compare(frame, table), setting), folder, table)
+    return written
+
+
+def save_figure(
+    figure: "Figure",
+    folder: Path,
+    name: str,
+    *,
+    endings: Sequence[str] = ("png", "svg"),
+    dots_per_in: int = DOTS_PER_IN,
+) -> list[Path]:
+    """Write a figure as `NAME.png` and `NAME.svg`; equal figures give equal bytes.
+
+    Args:
+        figure: on its own, not of pyplot.
+        folder: made where it is not there.
+        name: of the files.
+        endings: of those that are wanted.
+        dots_per_in: of the PNG.
+    """
+    import matplotlib as mpl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / f"{name}.{ending}" for ending in endings]
+    for ending, path in zip(endings, written, strict=True):
+        with mpl.rc_context({"svg.hashsalt": name}):
+            figure.savefig(path, dpi=dots_per_in, metadata=_METADATA[ending])
     return written
 
 

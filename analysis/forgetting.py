@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis.colours import COLOUR_MAP
+from analysis.figures import save_figure
 from analysis.learning import events_of
 from analysis.pages import Page, write_page
 from analysis.setting import setting_of
@@ -81,7 +82,7 @@ def write_forgetting(
     page = Page(title, [_texts(table)], [_NOTE])
     return [
         *write_page(run / "tables", "forgetting", page, table),
-        _draw(table, run / "figures" / "forgetting.png"),
+        *_draw(table, run / "figures"),
     ]
 
 
@@ -109,14 +110,12 @@ def _texts(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _draw(table: pd.DataFrame, file: Path) -> Path:
+def _draw(table: pd.DataFrame, folder: Path) -> list[Path]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3.4), layout="constrained", facecolor="white")
     _curves(figure.subplots(), table)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=DOTS_PER_IN, metadata={"Software": None})
-    return file
+    return save_figure(figure, folder, "forgetting", endings=["png"], dots_per_in=DOTS_PER_IN)
 
 
 def _curves(axes: "Axes", table: pd.DataFrame) -> None:

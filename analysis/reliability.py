@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.colours import OURS
+from analysis.figures import save_figure
 from analysis.pages import Page, write_page
 from analysis.setting import setting_of
 from analysis.shown import shown_cells
@@ -113,7 +114,7 @@ def write_reliability(
     title = f"Calibration on low-res test: {setting_of(frame, recipe).title}"
     page = Page(title, [_texts(numbers)], _NOTES)
     written = write_page(run / "tables", "reliability", page, numbers)
-    return [*written, _draw(photos, run / "figures" / "reliability.png")]
+    return [*written, *_draw(photos, run / "figures")]
 
 
 def _pair(photos: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -136,7 +137,7 @@ def _texts(numbers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("cell")
 
 
-def _draw(photos: Mapping[str, pd.DataFrame], file: Path) -> Path:
+def _draw(photos: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2.6 * len(photos), 2.9), layout="constrained", facecolor="white")
@@ -145,9 +146,7 @@ def _draw(photos: Mapping[str, pd.DataFrame], file: Path) -> Path:
         _panel(axes, *_pair(of))
         axes.set_title(cell.rpartition("/")[0], fontsize=10, parse_math=False)
     panels[0].set_ylabel("photos recognised, %", fontsize=9)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=DOTS_PER_IN, metadata={"Software": None})
-    return file
+    return save_figure(figure, folder, "reliability", endings=["png"], dots_per_in=DOTS_PER_IN)
 
 
 def _panel(axes: "Axes", confidence_N: NDArray[np.float64], right_N: NDArray[np.bool_]) -> None:

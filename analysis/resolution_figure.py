@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.colours import LINES
-from analysis.figures import DOTS_PER_IN, LABEL_PT, TITLE_PT
+from analysis.figures import LABEL_PT, TITLE_PT, save_figure
 from analysis.resolutions import accuracies
 from analysis.setting import Setting
 
@@ -31,17 +31,7 @@ def write_resolution_figure(
         setting: for the title.
         folder: made where it is not there.
     """
-    import matplotlib as mpl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    figure = draw_resolutions(frame, differences, setting)
-    written = []
-    for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        path = folder / f"resolutions.{ending}"
-        with mpl.rc_context({"svg.hashsalt": "resolutions"}):
-            figure.savefig(path, dpi=DOTS_PER_IN, metadata=metadata)
-        written.append(path)
-    return written
+    return save_figure(draw_resolutions(frame, differences, setting), folder, "resolutions")
 
 
 def draw_resolutions(frame: pd.DataFrame, differences: pd.DataFrame, setting: Setting) -> "Figure":

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.colours import COLOUR_MAP, ink_on
-from analysis.figures import DOTS_PER_IN, LABEL_PT, TITLE_PT
+from analysis.figures import LABEL_PT, TITLE_PT, save_figure
 from analysis.pages import Page, write_page
 from analysis.runs import check_file
 from analysis.setting import Setting, setting_of
@@ -48,7 +48,7 @@ def write_transfer(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any]) ->
     numbers = matrix.rename_axis("trained at").reset_index()
     return [
         *write_page(run / "tables", "transfer", page, numbers),
-        _draw(matrix, setting, run / "figures" / "transfer.png"),
+        *save_figure(draw_transfer(matrix, setting), run / "figures", "transfer", endings=["png"]),
     ]
 
 
@@ -68,13 +68,6 @@ def transfer_of(tested: pd.DataFrame) -> pd.DataFrame:
     matrix = 100 * rows.pivot_table(index="at", columns="test_px", values="accuracy")
     names = [HIGH if np.isinf(float(at)) else f"{at:.0f} px" for at in matrix.index]
     return matrix.set_axis(names).set_axis([f"{px} px" for px in matrix.columns], axis=1)
-
-
-def _draw(matrix: pd.DataFrame, setting: Setting, file: Path) -> Path:
-    figure = draw_transfer(matrix, setting)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=DOTS_PER_IN, metadata={"Software": None})
-    return file
 
 
 def draw_transfer(matrix: pd.DataFrame, setting: Setting) -> "Figure":
