@@ -64,7 +64,7 @@ def spreads_of(done: pd.DataFrame, varied: Mapping[str, str]) -> pd.DataFrame:
         `from_points`, `to_points`.
     """
     rows = []
-    for cell, cells in done.groupby(done["cell"].str.rpartition("/")[0], sort=False):
+    for cell, cells in done.groupby(done["cell"].str.rsplit("/", n=1).str[0], sort=False):
         strategy = cells["strategy"].iloc[0]
         percent = 100 * cells["accuracy_low"].to_numpy(dtype=np.float64)
         if len(percent) < 2:

@@ -59,9 +59,10 @@ def test_a_run_from_before_predictions_were_kept_has_its_tables(grid, recipe, tm
 def test_a_run_stopped_before_any_cell_to_compare_has_its_tables(strategies, recipe, tmp_path):
     predictions(strategies).to_parquet(tmp_path / "predictions.parquet", index=False)
     stopped = strategies.assign(status="missing")
-    names = {path.name for path in write_outputs(tmp_path, stopped, recipe)}
+    varied = recipe | {"variants": {"order_alone": {"strategy": "low", "vary": "order"}}}
+    names = {path.name for path in write_outputs(tmp_path, stopped, varied)}
     assert "table1.csv" in names
-    assert not names & {"classes.csv", "reliability.csv"}
+    assert not names & {"classes.csv", "reliability.csv", "spread.csv"}
 
 
 def test_a_torn_plan_is_refused_in_one_sentence(strategies, recipe, tmp_path):
