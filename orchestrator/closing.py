@@ -93,10 +93,20 @@ def last_words(
             yield f"figure   {file}"
     yield f"results  {outcome.folder / 'results.parquet'}"
     yield from _tracking_lines(outcome)
+    yield _next_command(outcome, arguments)
+
+
+def _next_command(outcome: "Outcome", arguments: Sequence[str]) -> str:
+    given = shlex.join(arguments)
     if outcome.exit_status == 0:
-        yield f"next     {program()} status {shlex.join(arguments)}".rstrip()
-    else:
-        yield f"resume   {program()} run {shlex.join(arguments)}".rstrip()
+        return f"next     {program()} status {given}".rstrip()
+    if {row["status"] for row in outcome.rows} <= {"done", "diverged", "blocked"}:
+        rate = outcome.experiment.recipe.train.lr / 3
+        return (
+            "next     what diverged stays so at its settings; with a third of the rate:\n"
+            f"         {program()} run {given} --train.lr {rate:.2g}"
+        )
+    return f"resume   {program()} run {given}".rstrip()
 
 
 def time_lines(outcome: "Outcome") -> Iterator[str]:

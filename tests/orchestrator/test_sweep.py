@@ -17,6 +17,7 @@ from rich.console import Console
 
 import analysis
 from orchestrator.cli import main
+from orchestrator.closing import last_words
 from orchestrator.cluster import Machine
 from orchestrator.control import only_one
 from orchestrator.experiment import load_experiment
@@ -240,6 +241,8 @@ def test_n01_a_diverged_parent_blocks_its_children_and_the_rest_goes_on(tmp_path
     again = sweep(tmp_path, fields)
     assert again.progress.trained == []
     assert {row["status"] for row in again.rows} == {"blocked", "diverged"}
+    said = list(last_words(again, [], ["two", "--train.lr", "1e8"]))
+    assert said[-1].endswith("run two --train.lr 1e8 --train.lr 3.3e+07"), "the last flag counts"
 
 
 @pytest.fixture
