@@ -69,7 +69,7 @@ def token(cell: Cell, draft: StageDraft) -> str:
     at = f"at{px}px" if px else ""
     at += f"by{draft.resolution_times:g}" if draft.resolution_times else ""
     marks = {
-        "x": draft.updates_of is not None,
+        "x": draft.updates_of != (),
         "r": draft.random_resolution,
         "f": draft.frozen_share > 0,
         "n": draft.labels == "shuffled",

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from orchestrator.recipe import Recipe
+from orchestrator.recipe import Recipe, TrainRecipe
 from trainables.errors import ConfigError
 from trainables.spec import (
     AugmentSpec,
@@ -120,11 +120,24 @@ def training_of(recipe: Recipe, draft: StageDraft, n_train: int, *, fresh: bool)
     if train.precision == "auto":  # no machine was asked
         values["precision"] = TrainingSpec().precision
     values["frozen_share"] = draft.frozen_share or train.frozen_share
-    # As many updates as its own photos make is no budget of its own: such stages are shared.
-    own = len(draft.views) == 1 and draft.updates_of == draft.n_images
-    images = n_train if train.budget == "steps" else None if own else draft.updates_of
-    if train.steps is None and images is not None:
-        values["steps"] = (values["epochs"] or 1) * -(-images // train.batch_size)
+    values["steps"] = _steps_of(train, draft, n_train, values["epochs"])
     if values["steps"] is not None:
         values["epochs"] = None
     return TrainingSpec(**values)
+
+
+def _steps_of(train: TrainRecipe, draft: StageDraft, n_train: int, epochs: int) -> int | None:
+    """Updates of a stage: its own, and those of the later stages that it stands for.
+
+    None where `epochs` passes over its own photos are the budget.
+    """
+    chain = draft.updates_of
+    if train.steps is not None:
+        return train.steps * max(1, len(chain))
+    if train.budget == "steps":
+        chain = (n_train,) * max(1, len(chain))
+    elif len(draft.views) == 1 and chain == (draft.n_images,):
+        return None  # as many updates as its own photos make: such stages are shared
+    passes = (epochs, *[train.later.epochs or train.epochs or 1] * (len(chain) - 1))
+    batches = (-(-images // train.batch_size) for images in chain)
+    return sum(e * n for e, n in zip(passes, batches, strict=True)) if chain else None

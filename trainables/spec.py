@@ -257,18 +257,19 @@ class Cell(Spec):
 class StageDraft(Spec):
     """What a strategy says of one stage; the plan adds data, model, training and parent.
 
-    `views` are trained on together as `mixing` says. `updates_of` asks for as many updates as a
-    stage of that many images makes. `teacher` is the position of an earlier stage in the strategy,
-    and what `objective` needs of numbers comes from the recipe. `resolution_times` is a multiple of
-    the recipe's low resolution, the canvas at most. `random_resolution` gives each batch one
-    between the low resolution and the canvas. `low_test` of the last stage says how low-res test
-    photos reach the network: enlarged by the bicubic kernel (`low`) or super-resolved (`sr`).
+    `views` are trained on together as `mixing` says. `updates_of` asks for as many updates as
+    stages of so many images make one after another. `teacher` is the position of an earlier stage
+    in the strategy, and what `objective` needs of numbers comes from the recipe. `resolution_times`
+    is a multiple of the recipe's low resolution, the canvas at most. `random_resolution` gives each
+    batch one between the low resolution and the canvas. `low_test` of the last stage says how
+    low-res test photos reach the network: enlarged by the bicubic kernel (`low`) or super-resolved
+    (`sr`).
     """
 
     views: tuple[Form, ...]
     n_images: int
     mixing: Mixing | None = None
-    updates_of: int | None = None
+    updates_of: tuple[int, ...] = ()
     teacher: int | None = None
     objective: Objective = "cross_entropy"
     resolution_px: int | None = None

@@ -210,6 +210,34 @@ def test_matched_controls_make_the_updates_that_their_names_promise(experiment):
     assert steps == {"low": 24, "mixed": 48, "mixed_matched": 24, "low_long": 48}
 
 
+def updates_of_chain(plan, cell):
+    """Updates of a cell's last stage and of all stages before it."""
+    key, total = last(plan, cell), 0
+    while key in plan.stages:
+        total += budget_of(plan.stages[key].spec)[1]
+        key = plan.stages[key].spec.parent
+    return total
+
+
+@pytest.mark.parametrize("levels", [(8, 8), (8, 1), (1, 8)])
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"epochs": 10},
+        {"epochs": 10, "budget": "steps"},
+        {"epochs": None, "steps": 100},
+        {"epochs": 10, "later": {"epochs": 4}},
+        {"epochs": 10, "budget": "steps", "later": {"epochs": 4}},
+    ],
+)
+def test_controls_make_the_updates_of_staged_however_budgets_are_given(experiment, train, levels):
+    cells = {"strategies": ["staged_hl", "low_low", "low_long"], "strategies_at": levels}
+    made = experiment(n_train=1000, train={"batch_size": 96} | train, cells=cells)
+    plan = plan_of(made)
+    staged, *controls = (updates_of_chain(plan, cell) for cell in plan.cells)
+    assert controls == [staged, staged]
+
+
 def test_random_resolution_reaches_from_low_to_the_canvas_and_a_curriculum_halves(experiment):
     plan = plan_of(experiment(cells={"strategies": ["random_resolution", "curriculum"]}))
     spec = stage_of(plan, "random_resolution")
