@@ -128,7 +128,7 @@ def _run(arguments: Sequence[str], console: Console) -> int:
     from trainables.store import Store
 
     import_weights(experiment, Store(machine.root / "store"))
-    command = shlex.join(["f2c", "run", *arguments])
+    command = hide_secrets(shlex.join(["f2c", "run", *arguments]))
     outcome = Sweep(experiment, plan, machine, command, console).run()
     from orchestrator.publishing import publish
 

@@ -14,6 +14,7 @@ from orchestrator.recipe import Recipe
 from orchestrator.recipe_files import default_recipe, load_recipe
 from trainables.bucket import is_bucket, local_root
 from trainables.errors import ConfigError
+from trainables.secrets import has_login
 
 
 def leading_words(arguments: Sequence[str]) -> list[str]:
@@ -47,7 +48,7 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
             cluster.yaml sets on the head.
 
     Raises:
-        ConfigError: for what the recipe refuses.
+        ConfigError: for what the recipe refuses, and for a password in an address.
         SystemExit: status 2 for unknown flags and wrong types, 0 after `--help`.
     """
     given = [*standing_flags(), *flags]
@@ -77,7 +78,23 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
         checked = Recipe.model_validate_json(recipe.model_dump_json())
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    if machine.tracking_uri is not None:
+        check_tracking_uri(machine.tracking_uri)
     return settled(checked, machine), machine
+
+
+def check_tracking_uri(uri: str) -> None:
+    """Refuse an address of MLflow that would be written into logs, runs and reports.
+
+    Raises:
+        ConfigError: when it carries a user or password.
+    """
+    if has_login(uri):
+        raise ConfigError(
+            "--tracking-uri (MLFLOW_TRACKING_URI) carries a user or password; set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead, and write an @ that "
+            "is part of a path as %40"
+        )
 
 
 def _root_of(flags: Sequence[str]) -> Path:

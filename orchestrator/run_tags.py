@@ -6,13 +6,12 @@ import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from orchestrator.experiment import Experiment
+from orchestrator.flags import check_tracking_uri
 from orchestrator.plan import Plan, PlannedStage
 from orchestrator.recipe import Recipe
 from trainables.budget import budget_of
-from trainables.errors import ConfigError
 from trainables.fingerprint import key_of
 
 MAX_TAG_LENGTH = 4000
@@ -22,14 +21,10 @@ def tracking_uri(root: Path, given: str | None) -> str:
     """The embedded sqlite under the root, or the address given.
 
     Raises:
-        ConfigError: when the address carries a user or password; they would end up in logs.
+        ConfigError: of `check_tracking_uri`.
     """
     uri = given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.absolute()}/mlflow.db"
-    if "@" in urlsplit(uri).netloc:
-        raise ConfigError(
-            "--tracking-uri carries a user or password; set MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD instead"
-        )
+    check_tracking_uri(uri)
     return uri
 
 

@@ -14,6 +14,30 @@ def test_standing_flags_come_first_and_given_ones_win(monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me:sup3r@127.0.0.1:1/db",
+        "postgresql://me:sup3r/s3cret@127.0.0.1:1/db",
+        "postgresql://me:sup3r?s3cret@127.0.0.1:1/db",
+        "postgresql://me:sup3r#s3cret@127.0.0.1:1/db",
+        "http://user:p@ss@host",
+        "http://token@host",
+        "postgresql:///db?user=me&password=s3cret",
+    ],
+)
+def test_s18_an_address_with_a_login_is_refused_before_anything_is_said_of_it(address):
+    with pytest.raises(ConfigError) as caught:
+        parse("demo", ["--tracking-uri", address])
+    assert "MLFLOW_TRACKING_PASSWORD" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["sqlite:////home/me@work/mlflow.db", "http://host:5000"])
+def test_an_address_without_a_login_is_taken(address):
+    assert parse("demo", ["--tracking-uri", address])[1].tracking_uri == address
+
+
 def test_an_unclosed_quote_in_standing_flags_is_told(monkeypatch):
     monkeypatch.setenv("F2C_FLAGS", "--root '/shared")
     with pytest.raises(ConfigError, match="F2C_FLAGS is not a list of flags"):

@@ -181,6 +181,19 @@ def made(root: Path, keys: set[str]) -> list[Path]:
     return [path for path in manifests if json.loads(path.read_text())["key"] in keys]
 
 
+def test_s18_the_recorded_command_holds_no_secret(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MY_API_KEY", "0123456789abcdef")
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(yaml.safe_dump(small() | {"cells": {"strategies": ["low"]}}))
+    said = ["--description", "http://me:a/b@host with 0123456789abcdef"]
+    command = ["run", str(recipe), "--root", str(tmp_path), "--executor", "inline", *said]
+    assert main(command) == 0
+    (stage,) = Store(tmp_path / "store").entries()
+    records = (json.loads((tmp_path / "small" / "run.json").read_text()), stage.json("stage.json"))
+    for record in records:
+        assert "http://***@host with ***" in record["command"]
+
+
 def test_a_second_run_of_the_same_name_is_refused_while_one_goes_on(golden, tmp_path, capsys):
     recipe = tmp_path / "small.yaml"
     recipe.write_text(yaml.safe_dump(small()))

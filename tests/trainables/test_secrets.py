@@ -9,6 +9,13 @@ from trainables.secrets import hide_secrets
     [
         ("http://me:pw@host:5000/x", "http://***@host:5000/x"),
         ("postgresql://token@host/db and s3://k:v@b", "postgresql://***@host/db and s3://***@b"),
+        ("http://user:p@ss@host", "http://***@host"),
+        ("to postgresql://me:a/b?c@host/db now", "to postgresql://***@host/db now"),
+        (
+            "postgresql:///db?user=me&password=a/b&ssl=1",
+            "postgresql:///db?user=me&password=***&ssl=1",
+        ),
+        ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
         ("mail me@host, see http://host/a@b", "mail me@host, see http://host/a@b"),
         ("key AKIAEXAMPLEEXAMPLE used", "key *** used"),
         ("the word short stays", "the word short stays"),
