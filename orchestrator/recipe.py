@@ -8,6 +8,7 @@ from trainables.spec import (
     DataSpec,
     Kernel,
     ModelSpec,
+    ResolutionPx,
     Spec,
     StageDraft,
     TrainingSpec,
@@ -71,7 +72,7 @@ class SequenceStage(Spec):
 
     views: tuple[Literal["high", "low"], ...] = Field(min_length=1, max_length=2)
     images: Literal["high", "low"]
-    resolution_px: int | None = Field(default=None, ge=2)
+    resolution_px: ResolutionPx | None = None
     random_resolution: bool = False
     frozen_share: float = Field(default=0.0, ge=0.0, le=1.0)
     mixing: Literal["union", "balanced", "coin_flip", "replay"] | None = None
@@ -98,7 +99,7 @@ class CellsRecipe(Spec):
     mixed: tuple[int, ...] = ()
     strategies: tuple[str, ...] = ()
     strategies_at: tuple[int, int] | None = None
-    resolutions_px: tuple[int, ...] = ()
+    resolutions_px: tuple[ResolutionPx, ...] = ()
     step: Literal["auto"] | int = "auto"
     top_level: int = Field(default=8, ge=1)
 
@@ -145,7 +146,7 @@ class LowTest(Spec):
     `strategies` are those that are tested on them; empty, all are.
     """
 
-    resolution_px: int | None = Field(default=None, ge=2)
+    resolution_px: ResolutionPx | None = None
     kernel: Kernel | None = None
     antialias: bool | None = None
     strategies: tuple[str, ...] = ()
@@ -175,7 +176,7 @@ class Recipe(Spec):
     @model_validator(mode="after")
     def _resolutions(self) -> "Recipe":
         canvas_px = self.data.canvas_px
-        low_px = max(self.data.resolution_px, *self.cells.resolutions_px, 0)
+        low_px = max((self.data.resolution_px, *self.cells.resolutions_px))
         if low_px > canvas_px:
             raise ValueError(
                 f"data.resolution_px ({low_px}) is above data.canvas_px ({canvas_px}): low-res "

@@ -4,7 +4,7 @@ Everything in a `StageSpec` is part of its identity (see fingerprint.py); where,
 which human name it runs is not.
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,7 @@ Kernel = Literal["bicubic", "bilinear", "area", "nearest"]
 Mixing = Literal["single", "union", "balanced", "coin_flip", "paired", "replay"]
 Objective = Literal["cross_entropy", "distill", "interpolate"]
 Labels = Literal["true", "shuffled"]
+ResolutionPx = Annotated[int, Field(ge=2, le=4096)]
 
 
 class Spec(BaseModel):
@@ -57,7 +58,7 @@ class DataSpec(Spec):
     test_fraction: float = Field(default=0.2, gt=0.0, lt=1.0)
     canvas_px: int = Field(default=227, ge=8, le=4096)
     crop_px: int | None = Field(default=None, ge=8, le=4096)
-    resolution_px: int = Field(default=50, ge=2, le=4096)
+    resolution_px: ResolutionPx = 50
     resolution_of: Literal["object", "crop"] = "object"
     degrade_from: Literal["object", "canvas"] = "object"
     kernel: Kernel = "bicubic"

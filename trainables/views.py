@@ -85,7 +85,8 @@ class Manifest(Spec):
 
 def stored_px(spec: ViewSpec) -> int:
     """Side of the pixels that a view stores: a low view keeps its native size."""
-    return spec.resolution_px if spec.form == "low" and spec.resolution_px else spec.canvas_px
+    is_low = spec.form == "low" and spec.resolution_px is not None
+    return spec.resolution_px if is_low else spec.canvas_px
 
 
 def check_resolution(resolution_px: int, canvas_px: int) -> None:
@@ -125,7 +126,7 @@ def view_spec(
     Raises:
         ConfigError: when the resolution is above the canvas.
     """
-    low_px = resolution_px or data.resolution_px
+    low_px = data.resolution_px if resolution_px is None else resolution_px
     if data.resolution_of == "crop" and data.crop_px is not None:
         low_px = round(low_px * data.canvas_px / data.crop_px)
     check_resolution(low_px, data.canvas_px)

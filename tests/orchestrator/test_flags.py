@@ -14,6 +14,11 @@ def test_standing_flags_come_first_and_given_ones_win(monkeypatch):
     )
 
 
+def test_resolutions_of_the_cells_are_a_flag():
+    recipe, _ = parse("demo", ["--cells.resolutions-px", "10", "12"])
+    assert recipe.cells.resolutions_px == (10, 12)
+
+
 @pytest.mark.parametrize(
     "address",
     [

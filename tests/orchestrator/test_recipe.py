@@ -115,6 +115,13 @@ def test_a_resolution_of_the_cells_above_the_canvas_is_refused():
     assert "resolution_px (300) is above data.canvas_px (227)" in text
 
 
+@pytest.mark.parametrize("px", ["0", "-5", "1", "5000"])
+def test_resolutions_of_the_cells_have_the_bounds_of_the_recipes_own(px):
+    own = faults(f"name: x\ndata: {{resolution_px: {px}}}\n")
+    each = faults(f"name: x\ncells: {{resolutions_px: [25, {px}]}}\n")
+    assert each.replace("cells.resolutions_px.1", "data.resolution_px") == own
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
