@@ -129,24 +129,32 @@ def _check(recipe: Recipe, n_train: int) -> None:
     grid = cells.diagonal or cells.mixed or (cells.high and cells.low)
     if not (cells.strategies or grid):
         faults.append("the recipe asks for no cells: give cells.high and cells.low, or strategies")
-    faults += [
-        f"level {level} asks for {images_at(recipe, level, n_train)} images, there are {n_train} "
-        "training images; lower cells.step or the level"
-        for level in sorted(set(cells.levels))
-        if images_at(recipe, level, n_train) > n_train or level > cells.top_level
-    ]
-    if any(level < 0 for level in cells.levels) or 0 in (
-        *cells.low,
-        *cells.diagonal,
-        *cells.mixed,
-        *(cells.strategies_at or ()),
-    ):
-        faults.append("levels are 0 (cells.high only) or more")
-    if cells.step != "auto" and cells.step < 1:
-        faults.append("cells.step must be `auto` or a number of images")
+    faults += _level_faults(recipe, n_train)
     faults += _overlaps(recipe, n_train)
     if faults:
         raise ConfigError("\n".join(faults))
+
+
+def _level_faults(recipe: Recipe, n_train: int) -> Iterator[str]:
+    """Levels that are no number of images, with the arithmetic."""
+    cells = recipe.cells
+    for level in sorted(set(cells.levels)):
+        n_images = images_at(recipe, level, n_train)
+        if n_images > n_train or level > cells.top_level:
+            yield (
+                f"level {level} asks for {n_images} images, there are {n_train} training images; "
+                "lower cells.step or the level"
+            )
+        if level > 0 and n_images == 0 and cells.step == "auto":
+            yield (
+                f"level {level} is {level} / {cells.top_level} of the {n_train} training images, "
+                "which rounds to 0; take a higher level, or more photos"
+            )
+    above_0 = (*cells.low, *cells.diagonal, *cells.mixed, *(cells.strategies_at or ()))
+    if any(level < 0 for level in cells.levels) or 0 in above_0:
+        yield "levels are 0 (cells.high only) or more"
+    if cells.step != "auto" and cells.step < 1:
+        yield "cells.step must be `auto` or a number of images"
 
 
 def _name_faults(recipe: Recipe) -> Iterator[str]:

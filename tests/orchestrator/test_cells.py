@@ -42,6 +42,7 @@ def test_seeds_repeat_every_cell(experiment):
         ({"step": 2000, "high": [0], "low": [1, 5]}, "level 5 asks for 10000 images"),
         ({"high": [0], "low": [0]}, "levels are 0"),
         ({"step": 0, "high": [0], "low": [1]}, "cells.step must be"),
+        ({"high": [0, 1], "low": [9000], "top_level": 20_000}, r"level 1 is 1 / 20000 of the 8144"),
     ],
 )
 def test_d18_impossible_cells_are_refused_with_the_arithmetic(experiment, cells, message):
