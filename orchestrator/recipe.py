@@ -1,5 +1,6 @@
 """A recipe: an experiment by name, as a frozen model whose fields are checked together. Pure."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -174,32 +175,12 @@ class Recipe(Spec):
     vary: Vary = "all"
 
     @model_validator(mode="after")
-    def _resolutions(self) -> "Recipe":
-        canvas_px = self.data.canvas_px
-        low_px = max((self.data.resolution_px, *self.cells.resolutions_px))
-        if low_px > canvas_px:
-            raise ValueError(
-                f"data.resolution_px ({low_px}) is above data.canvas_px ({canvas_px}): low-res "
-                "photos would be sharper than high-res ones; lower it or raise the canvas"
-            )
-        if self.data.crop_px is not None and self.data.crop_px > canvas_px:
-            raise ValueError(f"data.crop_px ({self.data.crop_px}) is above the canvas")
-        if self.train.epochs is None and (self.train.steps is None or self.train.budget == "steps"):
-            raise ValueError("train needs epochs, or steps in their place")
-        least_px, most_px = self.augment.random_resolution_px or (1, canvas_px)
-        if not 1 <= least_px <= most_px <= canvas_px:
-            raise ValueError(
-                f"augment.random_resolution_px ({least_px}, {most_px}) must rise and end at the "
-                f"canvas ({canvas_px}) or below"
-            )
-        if self.train.later_head == "fresh" and self.train.later != LaterSpec():
-            raise ValueError(
-                "train.later is for stages that keep their head; drop it or later_head"
-            )
-        if self.train.steps is not None and self.train.later.epochs is not None:
-            raise ValueError("train.later.epochs has no effect beside train.steps; drop one")
-        if self.data.resolution_of == "crop" and self.data.crop_px is None:
-            raise ValueError("data.resolution_of: crop needs data.crop_px")
+    def _fields_together(self) -> "Recipe":
+        for fault in _contradictions(self):
+            raise ValueError(fault)
+        for name in self.variants:
+            for fault in _contradictions(self.of(name)):
+                raise ValueError(f"variants.{name}: {fault}")
         return self
 
     @model_validator(mode="after")
@@ -232,6 +213,33 @@ class Recipe(Spec):
             return self
         data = self.data.model_copy(update={"resolution_px": resolution_px})
         return self.model_copy(update={"data": data})
+
+
+def _contradictions(recipe: Recipe) -> Iterator[str]:
+    """What fields say against one another, of a recipe or of one that a variant is trained by."""
+    data, train, canvas_px = recipe.data, recipe.train, recipe.data.canvas_px
+    low_px = max((data.resolution_px, *recipe.cells.resolutions_px))
+    if low_px > canvas_px:
+        yield (
+            f"data.resolution_px ({low_px}) is above data.canvas_px ({canvas_px}): low-res "
+            "photos would be sharper than high-res ones; lower it or raise the canvas"
+        )
+    if data.crop_px is not None and data.crop_px > canvas_px:
+        yield f"data.crop_px ({data.crop_px}) is above the canvas"
+    if train.epochs is None and (train.steps is None or train.budget == "steps"):
+        yield "train needs epochs, or steps in their place"
+    least_px, most_px = recipe.augment.random_resolution_px or (1, canvas_px)
+    if not 1 <= least_px <= most_px <= canvas_px:
+        yield (
+            f"augment.random_resolution_px ({least_px}, {most_px}) must rise and end at the "
+            f"canvas ({canvas_px}) or below"
+        )
+    if train.later_head == "fresh" and train.later != LaterSpec():
+        yield "train.later is for stages that keep their head; drop it or later_head"
+    if train.steps is not None and train.later.epochs is not None:
+        yield "train.later.epochs has no effect beside train.steps; drop one"
+    if data.resolution_of == "crop" and data.crop_px is None:
+        yield "data.resolution_of: crop needs data.crop_px"
 
 
 def sequence_drafts(

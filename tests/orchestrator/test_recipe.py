@@ -141,6 +141,19 @@ def test_fields_that_contradict_one_another_are_refused_with_both(fields, said):
     assert said in faults(f"{GOOD}{fields}\n")
 
 
+@pytest.mark.parametrize(
+    ("variant", "said"),
+    [
+        ("train: {epochs: null}", "variants.mine: train needs epochs, or steps"),
+        ("canvas_px: 48", "variants.mine: data.resolution_px (50) is above data.canvas_px (48)"),
+        ("augment: {random_resolution_px: [30, 20]}", "variants.mine: augment.random_resolution"),
+        ("train: {later_head: fresh, later: {lr: 0.1}}", "variants.mine: train.later is for"),
+    ],
+)
+def test_a_variant_is_held_to_what_the_recipe_is_held_to(variant, said):
+    assert said in faults(f"{GOOD}variants: {{mine: {{strategy: low, {variant}}}}}\n")
+
+
 def test_a_variant_changes_what_it_names_and_nothing_else():
     variants = "variants: {same: {strategy: low}, small: {strategy: low, canvas_px: 60}}\n"
     recipe = parse_recipe(GOOD + variants, "x.yaml")
