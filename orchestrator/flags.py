@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
+from pydantic import ValidationError
 
 from orchestrator.cluster import Machine, local_gpus, settled
 from orchestrator.recipe import Recipe
-from orchestrator.recipe_files import default_recipe, load_recipe
+from orchestrator.recipe_files import default_recipe, explain, load_recipe
 from trainables.bucket import is_bucket, local_root
 from trainables.errors import ConfigError
 from trainables.secrets import has_login
@@ -76,6 +77,8 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
             both, args=given, prog="f2c", config=(tyro.conf.AvoidSubcommands,)
         )
         checked = Recipe.model_validate_json(recipe.model_dump_json())
+    except ValidationError as error:
+        raise ConfigError("\n".join(explain(e) for e in error.errors())) from None
     except ValueError as error:
         raise ConfigError(str(error)) from None
     if machine.tracking_uri is not None:

@@ -20,8 +20,8 @@ SCHEMA = pa.schema(
         ("cell", pa.dictionary(pa.int32(), pa.string())),
         ("test", pa.dictionary(pa.int32(), pa.string())),
         ("row", pa.int32()),
-        ("label", pa.int16()),
-        ("predicted", pa.int16()),
+        ("label", pa.int32()),
+        ("predicted", pa.int32()),
         ("confidence", pa.float32()),
         ("probability_true", pa.float32()),
     ]

@@ -1,7 +1,8 @@
 """A recipe: an experiment by name, as a frozen model whose fields are checked together. Pure."""
 
+import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,6 +18,10 @@ from trainables.spec import (
 
 #: What a seed draws: all of it, or one alone while the others stay as seed 0 draws them.
 Vary = Literal["all", "subset", "initialisation", "order"]
+#: What the tables of results can hold.
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+#: Of a strategy or a test: part of the names of cells, which `/` divides, and of files.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
 class LaterSpec(Spec):
@@ -171,11 +176,13 @@ class Recipe(Spec):
     sequences: dict[str, tuple[SequenceStage, ...]] = {}
     variants: dict[str, VariantRecipe] = {}
     tests: dict[str, LowTest] = {}
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[Seed, ...] = (0,)
     vary: Vary = "all"
 
     @model_validator(mode="after")
     def _fields_together(self) -> "Recipe":
+        if not self.seeds:
+            raise ValueError("seeds: give at least one")
         for fault in _contradictions(self):
             raise ValueError(fault)
         for name in self.variants:
@@ -184,7 +191,14 @@ class Recipe(Spec):
         return self
 
     @model_validator(mode="after")
-    def _names_of_tests(self) -> "Recipe":
+    def _names(self) -> "Recipe":
+        for field in ("sequences", "variants", "tests"):
+            for name in getattr(self, field):
+                if not NAME.fullmatch(name):
+                    raise ValueError(
+                        f"{field}: {name!r} is no name; take at most 64 letters, digits, dots, "
+                        "hyphens and underscores, and neither dot nor hyphen first"
+                    )
         for name in sorted({"high", "low", "sr"} & set(self.tests)):
             raise ValueError(f"tests.{name}: the test on {name} photos has this name already")
         return self

@@ -92,7 +92,7 @@ def parse_recipe(text: str, source: str) -> Recipe:
         if not faults:
             return recipe
     except ValidationError as error:
-        faults += [(_line(lines, e["loc"]), _explain(e)) for e in error.errors()]
+        faults += [(_line(lines, e["loc"]), explain(e)) for e in error.errors()]
     except (TypeError, ValueError) as error:
         faults.append((1, str(error)))
     shown = "\n".join(f"  {source}:{line}: {fault}" for line, fault in sorted(faults))
@@ -145,7 +145,8 @@ def _line(lines: dict[tuple[str | int, ...], int], place: tuple[str | int, ...])
     return lines.get(place, 1)
 
 
-def _explain(error: Any) -> str:
+def explain(error: Any) -> str:
+    """One of `ValidationError.errors()` in a sentence, with its place."""
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{place}: unknown field{_did_you_mean(error['loc'])}"

@@ -14,6 +14,19 @@ def test_standing_flags_come_first_and_given_ones_win(monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--seeds", "-1"], r"^seeds.0: Input should be .* equal to 0 \(given: -1\)$"),
+        (["--seeds"], r"^seeds: give at least one$"),
+        (["--data.canvas-px", "10"], r"^data.resolution_px \(16\) is above .* raise the canvas$"),
+    ],
+)
+def test_flags_that_the_recipe_refuses_are_told_as_its_fields_are(flags, said):
+    with pytest.raises(ConfigError, match=said):
+        parse("demo", flags)
+
+
 def test_resolutions_of_the_cells_are_a_flag():
     recipe, _ = parse("demo", ["--cells.resolutions-px", "10", "12"])
     assert recipe.cells.resolutions_px == (10, 12)

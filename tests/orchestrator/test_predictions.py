@@ -92,3 +92,11 @@ def test_damaged_predictions_are_not_passed_on(plan, tmp_path):
     with pytest.raises(DataError, match="is damaged or missing; run the same command again"):
         write_predictions(file, plan, rows_of(plan), store)
     assert not file.exists()
+
+
+def test_the_labels_of_more_classes_than_two_bytes_can_count_are_kept(plan, tmp_path):
+    store, file = Store(tmp_path / "store"), tmp_path / "predictions.parquet"
+    cell, (_, key) = next(iter(plan.cells.items()))
+    commit(store, key, [(40_000, view) for view in plan.tests[cell].values()])
+    write_predictions(file, plan, [{"cell": cell, "status": "done"}], store)
+    assert set(pq.read_table(file).to_pandas()["predicted"]) == {40_000}

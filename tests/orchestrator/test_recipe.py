@@ -105,6 +105,25 @@ def test_a_run_is_named_by_its_folder_under_the_root(tmp_path):
         recipe_path("mien", tmp_path / "runs")
 
 
+@pytest.mark.parametrize("name", ["a/b", "a b", "", ".a", "a:b", "x" * 65])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("variants", "{strategy: low}"),
+        ("sequences", "[{views: [low], images: low}]"),
+        ("tests", "{kernel: area}"),
+    ],
+)
+def test_names_in_a_recipe_are_safe_in_the_names_of_cells_and_files(field, value, name):
+    text = faults(f"{GOOD}{field}: {{'{name}': {value}}}\n")
+    assert f"{field}: {name!r} is no name" in text
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63)])
+def test_a_seed_that_no_table_can_hold_is_refused_with_its_line(seed):
+    assert "x.yaml:3: seeds.1" in faults(f"{GOOD}seeds: [0, {seed}]\n")
+
+
 def test_mixing_of_a_spelt_out_stage_needs_two_views():
     text = faults(GOOD + "sequences: {one: [{views: [low], images: low, mixing: replay}]}\n")
     assert "mixing (replay) needs two views" in text
