@@ -6,6 +6,7 @@ import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from orchestrator.experiment import Experiment
 from orchestrator.flags import check_tracking_uri
@@ -29,13 +30,25 @@ def tracking_uri(root: Path, given: str | None) -> str:
 
 
 def sweep_id(experiment: Experiment) -> str:
-    """Identity of a sweep: everything in the recipe that decides numbers."""
-    recipe = experiment.recipe
-    what = recipe.model_dump(mode="json", exclude={"description"})
+    """Identity of a sweep: all of the recipe that decides numbers, but not where files lie."""
+    what = experiment.recipe.model_dump(mode="json", exclude={"description"})
     for data in filter(None, (what["data"], what["auxiliary"])):
         del data["root"], data["mode"]
+    _key_files(what["model"], experiment.weights_key)
     what["model"]["weights"] = experiment.weights_key
+    for name, variant in experiment.variants.items():
+        _key_files(what["variants"][name]["model"] or {}, variant.weights_key)
+    if what["superres"]["images"] is not None:
+        what["superres"]["images"] = experiment.superres and experiment.superres.forest
     return key_of([what, experiment.facts.data_key])[:16]
+
+
+def _key_files(model: dict[str, Any], weights_key: str | None) -> None:
+    """Put a key in place of a path of weights; it is also the key of their mean image."""
+    if model.get("weights", "none") not in ("none", "torchvision"):
+        model["weights"] = weights_key
+    if model.get("mean_image", "none") != "none":
+        model["mean_image"] = "given"
 
 
 def run_name(cell: str) -> str:

@@ -1,8 +1,11 @@
 """Names that a person reads in MLflow."""
 
+from dataclasses import replace
+
 import pytest
 
-from orchestrator.run_tags import run_name
+from orchestrator.run_tags import run_name, sweep_id
+from trainables.spec import SuperresSpec
 
 
 @pytest.mark.parametrize(
@@ -14,3 +17,32 @@ from orchestrator.run_tags import run_name
 )
 def test_a_cell_reads_as_its_strategy_levels_resolution_and_seed(cell, name):
     assert run_name(cell) == name
+
+
+def moved(experiment, folder):
+    """An experiment whose every file lies in a folder."""
+    model = {"weights": f"{folder}/w.pth", "mean_image": f"{folder}/mean.npy"}
+    fields = {
+        "model": model,
+        "data": {"root": folder},
+        "superres": {"images": f"{folder}/t91"},
+        "variants": {"mine": {"strategy": "low", "model": model}},
+    }
+    made = experiment(**fields)
+    part = replace(made, recipe=made.recipe.of("mine"))
+    return replace(made, variants={"mine": part}, superres=SuperresSpec(forest="f" * 64))
+
+
+def test_a_sweep_is_found_again_wherever_its_files_lie(experiment):
+    assert sweep_id(moved(experiment, "/a")) == sweep_id(moved(experiment, "/b"))
+
+
+def test_other_files_are_another_sweep(experiment):
+    made = moved(experiment, "/a")
+    variant = replace(made.variants["mine"], weights_key="v" * 64)
+    others = (
+        replace(made, weights_key="v" * 64),
+        replace(made, superres=SuperresSpec(forest="g" * 64)),
+        replace(made, variants={"mine": variant}),
+    )
+    assert len({sweep_id(each) for each in (made, *others)}) == 4
