@@ -76,14 +76,16 @@ def choose_classes(index: Index, n_classes: int, seed: int) -> Index:
 def cut_validation(index: Index, fraction: float, seed: int) -> Index:
     """Move a seeded share of each class's train rows to `validation` and drop the test rows.
 
-    What is tuned on this index cannot see a test photo: there is none in it.
+    Every class keeps a train row; rows that the data hold out for validation stay there. What is
+    tuned on this index cannot see a test photo: there is none in it.
     """
     kept = index.take(np.flatnonzero(index.splits != "test"))
     generator = np.random.default_rng(seed_of("validation", seed))
     splits = kept.splits.astype("<U10")
     for label in range(len(kept.class_names)):
-        rows = generator.permutation(np.flatnonzero(kept.labels == label))
-        splits[rows[: round(fraction * len(rows))]] = "validation"
+        is_own = (kept.labels == label) & (kept.splits == "train")
+        rows = generator.permutation(np.flatnonzero(is_own))
+        splits[rows[: min(round(fraction * len(rows)), len(rows) - 1)]] = "validation"
     return replace(kept, splits=splits)
 
 

@@ -98,6 +98,24 @@ def test_validation_is_cut_per_class(tmp_path):
     assert counts.tolist() == [5] * N_CLASSES
 
 
+def test_validation_is_cut_from_train_rows_and_adds_to_those_that_the_data_hold_out(tmp_path):
+    index = make_index(tmp_path)
+    splits = index.splits.astype("<U10")
+    splits[index.rows("train")[: 10 * N_CLASSES]] = "validation"
+    cut = cut_validation(replace(index, splits=splits), 0.5, seed=0)
+    for split, n in (("train", 5), ("validation", 15)):
+        counts = np.bincount(cut.labels[cut.rows(split)], minlength=N_CLASSES)
+        assert counts.tolist() == [n] * N_CLASSES
+
+
+@pytest.mark.parametrize("n_train", [1, 2, 3])
+def test_validation_leaves_every_class_a_photo_to_train_on(tmp_path, n_train):
+    index = make_index(tmp_path)
+    few = index.take(index.rows("train")[: n_train * N_CLASSES])
+    cut = cut_validation(few, 0.9, seed=0)
+    assert sorted(cut.labels[cut.rows("train")]) == list(range(N_CLASSES))
+
+
 def test_validation_follows_the_seed(tmp_path):
     index = make_index(tmp_path)
     first, again, other = (cut_validation(index, 0.25, seed).splits for seed in (0, 0, 1))
