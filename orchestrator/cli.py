@@ -42,7 +42,7 @@ PLAIN_WIDTH = 110
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; return the exit status (0, 2, 65, 70, 75, 129, 130, 143)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    console = _Console(soft_wrap=True, highlight=False, markup=False)
+    console = _Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     if not given or given[0] in ("-h", "--help"):
