@@ -126,7 +126,9 @@ def training_of(recipe: Recipe, draft: StageDraft, n_train: int, *, fresh: bool)
     return TrainingSpec(**values)
 
 
-def _steps_of(train: TrainRecipe, draft: StageDraft, n_train: int, epochs: int) -> int | None:
+def _steps_of(
+    train: TrainRecipe, draft: StageDraft, n_train: int, epochs: int | None
+) -> int | None:
     """Updates of a stage: its own, and those of the later stages that it stands for.
 
     None where `epochs` passes over its own photos are the budget.
@@ -134,10 +136,12 @@ def _steps_of(train: TrainRecipe, draft: StageDraft, n_train: int, epochs: int) 
     chain = draft.updates_of
     if train.steps is not None:
         return train.steps * max(1, len(chain))
+    # As many updates as its own photos make is no budget of its own: such stages are shared.
+    own = len(draft.views) == 1 and chain == (draft.n_images,)
     if train.budget == "steps":
         chain = (n_train,) * max(1, len(chain))
-    elif len(draft.views) == 1 and chain == (draft.n_images,):
-        return None  # as many updates as its own photos make: such stages are shared
-    passes = (epochs, *[train.later.epochs or train.epochs or 1] * (len(chain) - 1))
+    elif own or not chain:
+        return None
+    epochs_each = (epochs, *[train.later.epochs or train.epochs] * (len(chain) - 1))
     batches = (-(-images // train.batch_size) for images in chain)
-    return sum(e * n for e, n in zip(passes, batches, strict=True)) if chain else None
+    return sum((e or 1) * n for e, n in zip(epochs_each, batches, strict=True))

@@ -85,8 +85,8 @@ class Manifest(Spec):
 
 def stored_px(spec: ViewSpec) -> int:
     """Side of the pixels that a view stores: a low view keeps its native size."""
-    is_low = spec.form == "low" and spec.resolution_px is not None
-    return spec.resolution_px if is_low else spec.canvas_px
+    native_px = spec.resolution_px if spec.form == "low" else None
+    return spec.canvas_px if native_px is None else native_px
 
 
 def check_resolution(resolution_px: int, canvas_px: int) -> None:
