@@ -112,9 +112,10 @@ def _add(experiment: Experiment, plan: Plan, prefix: str) -> None:
 
 
 class _Step(NamedTuple):
-    """A stage of a cell: its draft and its place in the cell's human name."""
+    """A stage of a cell: its kind, the step that teaches it, and its chain in human names."""
 
-    draft: StageDraft
+    kind: StageKind
+    teacher: int | None
     chain: str
 
 
@@ -127,9 +128,10 @@ class _Outline(NamedTuple):
 
 
 class _Builder:
-    """Adds one experiment's cells to a plan.
+    """Adds one experiment's cells to a plan: of each its outline, then the stages of its steps.
 
-    What seeds have in common is made once, so that a plan of 100,000 cells takes seconds.
+    What seeds have in common is made once, so that a plan of 100,000 cells takes seconds: an
+    outline for equal cells, a kind for equal drafts. A stage that cells share is made once, too.
     """
 
     def __init__(self, experiment: Experiment, plan: Plan, prefix: str) -> None:
@@ -137,11 +139,10 @@ class _Builder:
         self._experiment = experiment
         self._recipe = experiment.recipe
         self._plan = plan
-        self._known: dict[tuple, PlannedStage] = {}
+        self._stages: dict[tuple, PlannedStage] = {}
         self._stem = f"{self._recipe.data.dataset}-{slug(self._recipe.model.name)}"
         self._outlines: dict[tuple, _Outline] = {}
-        self._drafts: dict[StageDraft, StageDraft] = {}
-        self._kinds: dict[tuple[int, bool], StageKind] = {}
+        self._kinds: dict[tuple[StageDraft, bool], StageKind] = {}
         self._root = cache(self._new_root)
         self._evaluations = tuple(self._new_tests("low", None).values())
 
@@ -150,8 +151,8 @@ class _Builder:
         stages: list[PlannedStage] = []
         parent = self._root(cell.seed)
         for step in outline.steps:
-            teacher = None if step.draft.teacher is None else stages[step.draft.teacher].key
-            stages.append(self._stage(cell.seed, step, parent, teacher, first=not stages))
+            teacher = None if step.teacher is None else stages[step.teacher].key
+            stages.append(self._stage(cell.seed, step, parent, teacher))
             parent = stages[-1].key
         name = self._prefix + cell.name
         self._plan.cells[name] = (cell, parent or "")
@@ -175,8 +176,8 @@ class _Builder:
         drafts = drafts_of(self._recipe, cell)
         for draft in drafts:
             chain = f"{chain}-{token(cell, draft)}" if chain else token(cell, draft)
-            # equal drafts as one object: then identity tells them apart, which is faster
-            steps.append(_Step(self._drafts.setdefault(draft, draft), chain))
+            kind = self._kind(draft, fresh=not steps or self._recipe.train.later_head == "fresh")
+            steps.append(_Step(kind, draft.teacher, chain))
         tests = self._new_tests(drafts[-1].low_test, cell.strategy)
         views = tuple(tests.values())
         same = views == self._evaluations
@@ -224,25 +225,23 @@ class _Builder:
         return self._put(key, name, spec, views, kind.images).key
 
     def _stage(
-        self, seed: int, step: _Step, parent: str | None, teacher: str | None, *, first: bool
+        self, seed: int, step: _Step, parent: str | None, teacher: str | None
     ) -> PlannedStage:
-        known = (id(step.draft), parent, teacher, first, seed)
-        stage = self._known.get(known)
+        known = (step.kind, seed, parent, teacher)
+        stage = self._stages.get(known)
         if stage is None:
-            kind = self._kind(step.draft, fresh=first or self._recipe.train.later_head == "fresh")
-            key, spec = kind.stage(seed, parent, teacher)
+            key, spec = step.kind.stage(seed, parent, teacher)
             name = f"{self._stem}-{step.chain}-s{seed}"
-            stage = self._put(key, name, spec, self._evaluations, kind.images)
-            self._known[known] = stage
+            stage = self._put(key, name, spec, self._evaluations, step.kind.images)
+            self._stages[known] = stage
         return stage
 
     def _kind(self, draft: StageDraft, *, fresh: bool) -> StageKind:
-        known = self._kinds.get((id(draft), fresh))
-        if known is None:
+        if (draft, fresh) not in self._kinds:
             facts, data = self._experiment.facts, self._recipe.data
-            known = StageKind(self._experiment, draft, facts, data, fresh=fresh)
-            self._kinds[id(draft), fresh] = known
-        return known
+            kind = StageKind(self._experiment, draft, facts, data, fresh=fresh)
+            self._kinds[draft, fresh] = kind
+        return self._kinds[draft, fresh]
 
     def _put(
         self,
