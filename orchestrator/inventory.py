@@ -1,10 +1,12 @@
 """What the store already holds of a plan, and how fast stages like its were trained."""
 
 import json
+import math
 import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from orchestrator.plan import Plan, PlannedStage
 from trainables.entry import Entry
@@ -111,10 +113,7 @@ class Speeds:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        try:
-            self._known: dict[str, float] = json.loads(file.read_text())
-        except (OSError, ValueError):
-            self._known = {}
+        self._known = _read_rates(file)
 
     def of(self, spec: StageSpec, device: str) -> tuple[float, bool]:
         """Images/s, and whether they were recorded rather than guessed."""
@@ -134,7 +133,8 @@ class Speeds:
         seen: dict[str, list[float]] = {}
         for entry in entries:
             rate = entry.json("stage.json")["images_per_s"]
-            seen.setdefault(_kind(plan.stages[entry.key].spec, device), []).append(rate)
+            if _is_rate(rate):
+                seen.setdefault(_kind(plan.stages[entry.key].spec, device), []).append(rate)
         self._known |= {kind: statistics.median(rates) for kind, rates in seen.items()}
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps(self._known, indent=1))
@@ -146,6 +146,20 @@ class Speeds:
         rate, _ = self.of(stage.spec, device)
         evaluated = n_evaluate * len(stage.evaluations) / EVALUATION_SPEEDUP
         return (evaluated if trained else stage.images + evaluated) / rate
+
+
+def _read_rates(file: Path) -> dict[str, float]:
+    """What a file says by kind of stage; it may hold anything."""
+    try:
+        read = json.loads(file.read_text(), parse_int=float)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {k: rate for k, rate in read.items() if _is_rate(rate)} if isinstance(read, dict) else {}
+
+
+def _is_rate(rate: Any) -> bool:
+    """Whether a time can be told by it; a stage that only joins weights trains at 0."""
+    return isinstance(rate, float) and 0 < rate < math.inf
 
 
 def _kind(spec: StageSpec, device: str) -> str:
