@@ -15,6 +15,7 @@ from orchestrator.leases import Leases
 from orchestrator.plan import Plan
 from orchestrator.results import adopted
 from orchestrator.schedule import Schedule
+from trainables.entry import Entry
 from trainables.stage_job import StageJob
 from trainables.store import Store
 
@@ -158,12 +159,7 @@ class Launch:
         result = self._statuses.pop(key, {"status": "failed", "reason": "its process died"})
         self.leases.release(key)
         entry = self.store.find(key)
-        status = result["status"]
-        committed = entry is not None and entry.kind == "stage"
-        if (status == "done" and not committed) or (status == "diverged" and entry is None):
-            status, result["reason"] = "failed", "it was not committed to the store"
-        if status in ("failed", "stopped") and committed:
-            status = "done"  # another driver of the same store was faster
+        status = self._judge(key, entry, result)
         self.progress.statuses[key] = status
         self.progress.last_end = time.time()
         if result.get("reason"):
@@ -181,8 +177,18 @@ class Launch:
             epochs=entry.jsonl("epochs.jsonl") if entry else [],
             **extra,
         )
-        if status != "stopped":
-            self._note_blocked(self.schedule.finish(key, usable=status == "done"))
+        if status != "stopped":  # children need the weights, not the tests
+            usable = entry is not None and entry.kind == "stage"
+            self._note_blocked(self.schedule.finish(key, usable=usable))
+
+    def _judge(self, key: str, entry: Entry | None, result: dict[str, Any]) -> str:
+        """A stage's status: what the store has of it, whatever its process said last."""
+        if entry is not None and complete(self._plan.stages[key], entry, self.store):
+            return "done" if entry.kind == "stage" else "diverged"
+        if result["status"] not in ("done", "diverged"):
+            return result["status"]
+        result["reason"] = "it was not committed to the store"
+        return "failed"
 
     def again(self, key: str) -> None:
         """A stage that was lost with its node goes on from its last epoch in another trial."""

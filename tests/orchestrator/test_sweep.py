@@ -25,6 +25,7 @@ from orchestrator.plan import make_plan
 from orchestrator.recipe import Recipe
 from orchestrator.sweep import Outcome, Sweep
 from trainables.entry import read_entry
+from trainables.evaluate import evaluate
 from trainables.store import Store
 
 CELLS, STAGES = 7, 9
@@ -218,6 +219,31 @@ def test_a_coarser_resolution_evaluates_finished_high_stages_without_training(go
     assert [row["accuracy_low"] for row in again.rows] == [
         row["accuracy_low"] for row in outcome.rows
     ]
+
+
+def test_a_finished_stage_whose_evaluation_fails_is_not_done_and_its_children_go_on(
+    golden, tmp_path, monkeypatch
+):
+    root, _ = golden
+    shutil.copytree(root / "store", tmp_path / "store")
+    fields = small() | {"cells": {"strategies": ["high", "staged_hl"]}, "table": "custom"}
+    fields["data"] = fields["data"] | {"resolution_px": 6}
+    faults = iter([RuntimeError("the test photos are gone")])
+
+    def evaluate_second(*arguments):
+        for fault in faults:
+            raise fault
+        return evaluate(*arguments)
+
+    monkeypatch.setattr("trainables.stage_run.evaluate", evaluate_second)
+    outcome = sweep(tmp_path, fields)
+    found = {row["cell"]: row["status"] for row in outcome.rows}
+    assert found == {"high/h8-l0/s0": "failed", "staged_hl/h8-l8/s0": "done"}
+    assert outcome.exit_status == 75
+    (failed,) = (key for key, s in outcome.progress.statuses.items() if s == "failed")
+    assert "the test photos are gone" in outcome.progress.reasons[failed]
+    assert [e["status"] for e in events(tmp_path, "stage_end") if e["key"] == failed] == ["failed"]
+    assert sweep(tmp_path, fields).exit_status == 0
 
 
 @pytest.mark.ray
