@@ -40,16 +40,17 @@ def load_parent(network: Network, job: StageJob, folder: Path | None) -> None:
 
 
 def teacher_of(job: StageJob) -> Network | None:
-    """The network that the stage learns from; None without one.
+    """The network that the stage learns from; None where its spec names none.
 
     Raises:
-        ConfigError: when its folder does not hold it.
+        ConfigError: when the teacher is not where the job says, or nowhere.
     """
-    if job.teacher_folder is None:
+    if job.spec.teacher is None:
         return None
     entry = job.teacher()
     if entry is None:
-        raise ConfigError(f"{job.teacher_folder} does not hold the teacher")
+        where = job.teacher_folder or job.store
+        raise ConfigError(f"{where} does not hold the teacher of {job.name}")
     teacher = fresh_network(job.spec)
     load_all(teacher, load_file(entry.path(WEIGHTS)))
     return teacher

@@ -8,6 +8,7 @@ from orchestrator.experiment import load_experiment
 from orchestrator.plan import make_plan
 from orchestrator.recipe import Recipe
 from orchestrator.recipe_files import load_recipe
+from tests.trainables.one_stage import run_of
 from trainables.models.weights import interpolated
 from trainables.prepare import prepare
 from trainables.stage_run import StageJob, StageRun
@@ -97,6 +98,21 @@ def test_a_teacher_without_weight_changes_nothing_and_one_with_weight_does(
     name = "head.weight"
     assert (weights(taught[0.1])[name] != weights(plain)[name]).any()
     assert (weights(taught[0.1])[name] != weights(taught[1.0])[name]).any()
+
+
+@pytest.mark.parametrize("strategy", ["distilled_hl", "interpolated_hl"])
+def test_f08_a_stage_whose_teacher_is_not_there_fails_and_never_goes_on_without(
+    train_cells, small_recipe, tmp_path, stages, strategy
+):
+    (pupil,) = train_cells(rows(small_recipe, strategy)).values()
+    stage = stages(table="custom", cells={"strategies": [strategy]}).stages[pupil.key]
+    run = run_of(tmp_path, stage, store="elsewhere")
+    parent = Store(tmp_path / "store").find(stage.spec.parent)
+    run.restore_or_fail(None if parent is None else parent.folder)
+    result = run.advance()
+    assert result["status"] == "failed"
+    assert f"does not hold the teacher of {stage.name}" in result["reason"]
+    assert run.commit() is None
 
 
 def test_frozen_layers_are_those_of_the_high_stage(train_cells, small_recipe):
