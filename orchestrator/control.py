@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from trainables.bucket import original_of
+from trainables.bucket import Original, original_of
 from trainables.errors import ConfigError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -33,31 +33,46 @@ class Stop:
         self._grace_s = grace_s
         self.event = threading.Event()
         self.signal: int | None = None
+        self._telling: threading.Thread | None = None
         self._forget()
 
     def request(self, number: int) -> None:
         """Ask everything to end in order; a second request ends the process at once."""
-        if self.event.is_set():
+        self._note(number)
+        self._tell_stages()
+
+    def _note(self, number: int) -> None:
+        if self.signal is not None:
             os._exit(128 + number)
         self.signal = number
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.touch()
+        self.event.set()
+
+    def _tell_stages(self) -> None:
+        """By the file; a bucket may answer late, so it is told on a thread of its own."""
+        with suppress(OSError):  # the driver ends all the same
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self.file.touch()
         original = original_of(self.file)
         if original is not None:
+            self._telling = threading.Thread(target=self._put, args=(original,), daemon=True)
+            self._telling.start()
+
+    def _put(self, original: Original) -> None:
+        with suppress(OSError, ConfigError):  # stages elsewhere end with the driver
             original.bucket.put(self.file, original.path)
-        self.event.set()
 
     def install(self) -> None:
         """Take the signals; again after `ray.init`, which takes SIGTERM for itself."""
 
         def handle(number: int, _frame: FrameType | None) -> None:
-            self.request(number)
-            with suppress(OSError):  # nobody may be reading any more
-                os.write(1, self._answer)
             # What is saved is saved by a rename, so ending in the middle of anything is safe.
             late = threading.Timer(self._grace_s, os._exit, (128 + number,))
             late.daemon = True
             late.start()
+            self._note(number)
+            with suppress(OSError):  # nobody may be reading any more
+                os.write(1, self._answer)
+            self._tell_stages()  # last, since disk and bucket may not answer
 
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
@@ -76,6 +91,8 @@ class Stop:
             self._forget()
 
     def _forget(self) -> None:
+        if self._telling is not None:
+            self._telling.join()
         self.file.unlink(missing_ok=True)
         original = original_of(self.file)
         if original is not None:
