@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.plan import Plan, PlannedStage
+from trainables.disk import replace_text
 from trainables.entry import Entry
 from trainables.fingerprint import evaluation_key, key_of
 from trainables.spec import StageSpec
@@ -136,8 +137,7 @@ class Speeds:
             if _is_rate(rate):
                 seen.setdefault(_kind(plan.stages[entry.key].spec, device), []).append(rate)
         self._known |= {kind: statistics.median(rates) for kind, rates in seen.items()}
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text(json.dumps(self._known, indent=1))
+        replace_text(self._file, json.dumps(self._known, indent=1))
 
     def seconds(
         self, stage: PlannedStage, n_evaluate: int, device: str, *, trained: bool = False

@@ -1,6 +1,5 @@
 """From the plan and the store: `predictions.parquet`, a row a cell, test and photo."""
 
-import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.plan import Plan
+from trainables.disk import replace_file
 from trainables.errors import DataError
 from trainables.fingerprint import evaluation_key, key_of
 from trainables.store import Store
@@ -43,14 +43,14 @@ def write_predictions(file: Path, plan: Plan, rows: Iterable[dict[str, Any]], st
         DataError: when a stage's predictions are damaged or missing.
     """
     done = [row["cell"] for row in rows if row["status"] == "done"]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-        tables = _tables(plan, done, store)
+    replace_file(file, lambda aside: _write(aside, _tables(plan, done, store)))
+
+
+def _write(file: Path, tables: Iterator[pa.Table]) -> None:
+    with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         while some := list(islice(tables, TABLES_A_GROUP)):
             group = pa.concat_tables(some)
             writer.write_table(group, row_group_size=max(1, group.num_rows))
-    temporary.replace(file)
 
 
 def _tables(plan: Plan, cells: list[str], store: Store) -> Iterator[pa.Table]:

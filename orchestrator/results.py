@@ -1,7 +1,6 @@
 """Plan and store as files: `plan.json`, `results.parquet` (cells), `tests.parquet` (tests)."""
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 from orchestrator.experiment import Experiment
 from orchestrator.inventory import metrics_of
 from orchestrator.plan import Plan, PlannedStage
+from trainables.disk import replace_file, replace_text
 from trainables.entry import Entry
 from trainables.fingerprint import key_of
 from trainables.spec import ViewSpec
@@ -143,10 +143,8 @@ def rows_of_tests(plan: Plan, rows: Iterable[dict[str, Any]]) -> list[dict[str, 
 
 def write_results(file: Path, rows: list[dict[str, Any]], schema: pa.Schema = SCHEMA) -> None:
     """Write the rows, replacing an older file whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    pq.write_table(pa.Table.from_pylist(rows, schema), temporary)
-    temporary.replace(file)
+    table = pa.Table.from_pylist(rows, schema)
+    replace_file(file, lambda aside: pq.write_table(table, aside))
 
 
 def write_plan(file: Path, plan: Plan) -> None:
@@ -165,5 +163,4 @@ def write_plan(file: Path, plan: Plan) -> None:
         name: {"stage": key, **cell.model_dump(mode="json")}
         for name, (cell, key) in plan.cells.items()
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"cells": cells, "stages": stages}, indent=1))
+    replace_text(file, json.dumps({"cells": cells, "stages": stages}, indent=1))

@@ -1,7 +1,6 @@
 """With what a run was made: `run.json`, beside its results."""
 
 import json
-import os
 import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +11,7 @@ import psutil
 
 from orchestrator.cluster import local_cpus, local_gpus
 from orchestrator.run_tags import git_commit
+from trainables.disk import replace_text
 from trainables.errors import DataError
 from trainables.streamed import view_at_hand
 
@@ -42,9 +42,7 @@ def write_record(outcome: "Outcome", command: str) -> Path:
         "stages_trained": len(outcome.progress.trained),
         "class_names": class_names(outcome),
     }
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(record, indent=1))
-    temporary.replace(file)
+    replace_text(file, json.dumps(record, indent=1))
     return file
 
 

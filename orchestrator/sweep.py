@@ -49,6 +49,7 @@ from orchestrator.results import (
 )
 from orchestrator.run_tags import tracking_uri
 from orchestrator.tracking import SHARE, Tracker
+from trainables.disk import replace_text
 from trainables.entry import Entry
 from trainables.prepare import IN_PROCESS_PHOTOS
 from trainables.spec import ViewSpec
@@ -181,7 +182,7 @@ class Sweep:
     def _write_recipe(self) -> None:
         dumped = self.experiment.recipe.model_dump(mode="json")
         text = yaml.safe_dump(dumped, sort_keys=False, allow_unicode=True)
-        (self.folder / "recipe.yaml").write_text(text, encoding="utf-8")
+        replace_text(self.folder / "recipe.yaml", text)
 
     def _whole_inventory(self) -> Inventory:
         """What the store has; damaged parents are set aside and made anew."""

@@ -1,12 +1,12 @@
 """The temperature of a finished cell: fitted once, then remembered, and said in words."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.trained_cell import TrainedCell
+from trainables.disk import replace_text
 from trainables.fingerprint import key_of
 from trainables.spec import ViewSpec
 
@@ -36,7 +36,7 @@ def calibration_of(cell: TrainedCell, predictor: "Predictor", *, as_is: bool) ->
 
     source = open_source(view, torch.device("cpu"))
     found = calibrate(predictor, source, held_out=view.spec.split == "validation")
-    _write(file, _read(file) | {key: asdict(found)})
+    replace_text(file, json.dumps(_read(file) | {key: asdict(found)}, indent=1))
     return found
 
 
@@ -45,12 +45,6 @@ def _read(file: Path) -> dict[str, Any]:
         return json.loads(file.read_text())
     except (OSError, ValueError):
         return {}
-
-
-def _write(file: Path, known: dict[str, Any]) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(known, indent=1))
-    temporary.replace(file)
 
 
 def in_words(calibration: "Calibration", view: ViewSpec) -> str:

@@ -3,6 +3,8 @@
 import errno
 import os
 import shutil
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 #: How libraries spell ENOSPC that raise something else than OSError.
@@ -24,6 +26,33 @@ def fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_file(
+    file: Path, write: Callable[[Path], object], scratch_folder: Path | None = None
+) -> None:
+    """Put a file in its place whole or not at all, also where power is lost meanwhile.
+
+    Args:
+        file: in a folder that is made where it is missing.
+        write: puts the content into the file that it is given.
+        scratch_folder: where that one lies, on the same disk; beside `file` without.
+    """
+    make_folders(file.parent)
+    name = f".tmp-{file.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    aside = (scratch_folder or file.parent) / name
+    try:
+        write(aside)
+        fsync(aside)
+        aside.replace(file)
+        fsync(file.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def replace_text(file: Path, text: str) -> None:
+    """Put a text in UTF-8 in a file's place, see `replace_file`."""
+    replace_file(file, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
 def full_disk(error: Exception, folder: Path, written: Path) -> OSError | None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.disk import replace_text
 from trainables.errors import DataError
 from trainables.fingerprint import key_of, seed_of
 from trainables.spec import DataSpec, Split
@@ -145,7 +145,7 @@ def file_sums(files: Sequence[Path], cache_file: Path) -> list[str]:
         digests = pool.map(_sha256, (file for _, file in unknown))
         known |= dict(zip((name for name, _ in unknown), digests, strict=True))
     if unknown:
-        _write_cache(cache_file, known)
+        replace_text(cache_file, json.dumps(known))
     return [known[name] for name in names]
 
 
@@ -165,10 +165,3 @@ def _read_cache(cache_file: Path) -> dict[str, str]:
     except (OSError, ValueError, RecursionError):
         return {}
     return cached if isinstance(cached, dict) else {}
-
-
-def _write_cache(cache_file: Path, sums: dict[str, str]) -> None:
-    cache_file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cache_file.with_name(f".{cache_file.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(sums))
-    temporary.replace(cache_file)

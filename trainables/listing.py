@@ -6,8 +6,6 @@ and every process that reads photos finds paths, boxes, labels and splits in it.
 
 import hashlib
 import json
-import os
-import uuid
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainables.bucket import original_of
+from trainables.disk import replace_file
 from trainables.errors import DataError
 from trainables.index import Index
 from trainables.spec import DataSpec
@@ -66,13 +65,14 @@ def write_listing(index: Index, data: DataSpec, data_key: str, data_root: Path) 
     metadata = {FACTS: said, CHECKSUM: _sha256(said)}
     table = pa.table(columns | edges).replace_schema_metadata(metadata)
     file = listing_file(data_root, data_key)
-    data_root.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".tmp-{file.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    pq.write_table(table, aside, write_page_checksum=True)
     original = original_of(file)
-    if original is not None:
-        original.bucket.put(aside, original.path)
-    aside.replace(file)
+
+    def write(aside: Path) -> None:
+        pq.write_table(table, aside, write_page_checksum=True)
+        if original is not None:
+            original.bucket.put(aside, original.path)
+
+    replace_file(file, write)
     return file
 
 

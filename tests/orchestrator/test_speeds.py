@@ -1,5 +1,6 @@
 """How fast a stage is taken for where none like it was trained."""
 
+import errno
 import json
 import math
 
@@ -9,6 +10,7 @@ from orchestrator.experiment import load_experiment
 from orchestrator.inventory import Speeds
 from orchestrator.plan import make_plan
 from orchestrator.recipe import Recipe
+from orchestrator.results import write_plan
 from trainables.store import Store
 
 
@@ -69,3 +71,19 @@ def test_recorded_speeds_that_are_none_are_passed_over(tmp_path, small_recipe, t
     file.write_text(text.replace("KIND", f"tiny|24px|{stage.spec.training.precision}|cpu"))
     assert not Speeds(file).of(stage.spec, "cpu")[1]
     assert 0 < Speeds(file).seconds(stage, 10, "cpu") < math.inf
+
+
+@pytest.mark.parametrize("name", ["speeds.json", "plan.json"])
+def test_f01_where_the_disk_is_full_the_old_file_stays(tmp_path, small_recipe, monkeypatch, name):
+    plan, store = plan_of(tmp_path, small_recipe), Store(tmp_path / "store")
+    entry = entry_of(store, next(iter(plan.stages.values())), 9.0)
+    file = tmp_path / name
+    file.write_text("{}")
+
+    def full(_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("trainables.disk.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_plan(file, plan) if name == "plan.json" else Speeds(file).record(plan, [entry], "cpu")
+    assert file.read_text() == "{}"
