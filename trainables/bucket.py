@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
+from trainables.disk import replace_file, replace_text
 from trainables.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ def local_root(root: str) -> Path:
     if not is_bucket(root):
         return Path(root)
     folder = copy_folder(root)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / COPY_OF).write_text(root, encoding="utf-8")
+    replace_text(folder / COPY_OF, root)
     _copied_root.cache_clear()
     return folder
 
@@ -61,8 +61,8 @@ class Original(NamedTuple):
     path: str
 
     def get(self, name: str, folder: Path) -> None:
-        """Copy one file of the folder here."""
-        self.bucket.get(f"{self.path}/{name}", folder / name)
+        """Copy one file of the folder here; what is unfinished never lies in it."""
+        self.bucket.get(f"{self.path}/{name}", folder / name, folder.parent)
 
     def put_all(self, folder: Path, last: str) -> None:
         """Copy a folder's files there; with the last one they count."""
@@ -76,10 +76,7 @@ class Original(NamedTuple):
             return True
         text = self.bucket.read(f"{self.path}/{name}")
         if text is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            aside = folder / f".{name}.{os.getpid()}"
-            aside.write_bytes(text)
-            aside.replace(folder / name)
+            replace_file(folder / name, lambda aside: aside.write_bytes(text), folder.parent)
         return text is not None
 
 
@@ -153,11 +150,10 @@ class Bucket:
         found = self._try(lambda: self.filesystem.get_file_info(self.path(name)))
         return sys.maxsize if found.mtime_ns is None else found.mtime_ns
 
-    def get(self, name: str, file: Path) -> None:
-        """Copy an object to a file, which appears whole or not at all."""
-        aside = file.with_name(f".{file.name}.{os.getpid()}")
+    def get(self, name: str, file: Path, scratch_folder: Path | None = None) -> None:
+        """Copy an object to a file, which appears whole or not at all, see `replace_file`."""
 
-        def copy() -> None:
+        def copy(aside: Path) -> None:
             with (
                 self.filesystem.open_input_stream(self.path(name)) as stream,
                 aside.open("wb") as f,
@@ -165,11 +161,7 @@ class Bucket:
                 while chunk := stream.read(CHUNK_BYTES):
                     f.write(chunk)
 
-        try:
-            self._try(copy)
-            aside.replace(file)
-        finally:
-            aside.unlink(missing_ok=True)
+        replace_file(file, lambda aside: self._try(lambda: copy(aside)), scratch_folder)
 
     def put(self, file: Path, name: str) -> None:
         """Copy a file to an object, which appears whole or not at all."""

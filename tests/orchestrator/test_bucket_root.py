@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -18,7 +20,7 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
 from orchestrator.cli import main
-from trainables.bucket import local_root
+from trainables.bucket import bucket, local_root
 from trainables.datasets import read_index
 from trainables.errors import DataError
 from trainables.listing import read_listing, write_listing
@@ -308,6 +310,24 @@ def test_f12_an_entry_that_was_taken_back_since_its_manifest_came_here_is_found_
     with pytest.raises(FileNotFoundError):
         entry.path("stage.json")
     assert Store(second.folder).find(KEY) is None
+
+
+def test_f12_an_entry_whose_files_are_on_their_way_is_not_damaged(root, stores, monkeypatch):
+    """Killed now, the download leaves its part for good; it must not cost the bucket its entry."""
+    first, second = stores
+    first.commit(KEY, "h8", "stage", write_as("first"))
+    entry, there, found = second.find(KEY), bucket(root), []
+
+    @contextmanager
+    def open_input_stream(path):
+        with reached.open_input_stream(path) as stream:
+            yield SimpleNamespace(read=lambda n: found.append(entry.damaged()) or stream.read(n))
+
+    reached = there.filesystem
+    watched = SimpleNamespace(open_input_stream=open_input_stream)
+    monkeypatch.setattr(there, "filesystem", watched)
+    assert entry.json("stage.json") == {"by": "first"}
+    assert found == [[], []]
 
 
 @pytest.mark.parametrize("_again", range(5))
