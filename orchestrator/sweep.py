@@ -196,7 +196,8 @@ class Sweep:
     def _set_aside(self, damaged: Iterable[Entry]) -> None:
         for entry in damaged:
             target = self.store.quarantine(entry)
-            self.console.print(f"damaged: {entry.folder.name} was set aside to {target}")
+            where = f"to {target}" if target else "by another run"
+            self.console.print(f"damaged: {entry.folder.name} was set aside {where}")
 
     def _adopt(self, inventory: Inventory, log: EventLog, leases: Leases) -> None:
         for key, entry in inventory.entries.items():

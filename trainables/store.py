@@ -120,16 +120,29 @@ class Store:
         self.look()
         return first
 
-    def quarantine(self, entry: Entry) -> Path:
-        """Set a damaged entry aside, so that it is made anew; never deleted."""
-        target = self.folder / "quarantine" / f"{entry.folder.name}-{uuid.uuid4().hex[:8]}"
-        target.parent.mkdir(exist_ok=True)
-        entry.folder.rename(target)
-        if entry.original is not None:
-            bucket, path = entry.original
-            bucket.put(target / MANIFEST, f"store/quarantine/{target.name}/{MANIFEST}")
-            bucket.delete_object(f"{path}/{MANIFEST}")
+    def quarantine(self, entry: Entry) -> Path | None:
+        """Set a damaged entry aside, so that it is made anew; never deleted.
+
+        Returns:
+            Where it lies now; None where another driver was faster, and perhaps made it anew.
+        """
+        target = self._set_aside(entry.folder) if read_entry(entry.folder) == entry else None
         self.look()
+        return target
+
+    def _set_aside(self, folder: Path) -> Path | None:
+        name = "-".join(folder.relative_to(self.folder).parts)
+        target = self.folder / "quarantine" / f"{name}-{uuid.uuid4().hex[:8]}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.rename(target)
+        except FileNotFoundError:
+            return None
+        original = original_of(folder)
+        if original is not None and (target / MANIFEST).exists():
+            aside = f"store/quarantine/{target.name}/{MANIFEST}"
+            original.bucket.put(target / MANIFEST, aside)
+            original.bucket.delete_object(f"{original.path}/{MANIFEST}")
         return target
 
     def progress_folder(self, key: str, name: str) -> Path:
@@ -146,11 +159,12 @@ class Store:
             _forget(old)
 
     def newest_progress(self, key: str, name: str) -> Entry | None:
-        """The newest whole state of an unfinished stage; a damaged one falls back to the older."""
+        """The newest whole state of an unfinished stage; damaged ones are set aside."""
         for folder in _epochs(self.progress_folder(key, name)):
             entry = read_entry(folder)
             if entry is not None and entry.key == key and entry.whole():
                 return entry
+            self._set_aside(folder)
         return None
 
     def drop_progress(self, key: str, name: str) -> None:

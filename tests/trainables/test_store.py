@@ -131,6 +131,24 @@ def test_damaged_entries_are_set_aside_not_deleted(tmp_path):
     assert (target / "weights.safetensors").exists()
 
 
+def test_f13_what_another_driver_has_set_aside_already_is_done(tmp_path):
+    store, entry = committed(tmp_path)
+    other = Store(store.folder)
+    (entry.folder / "metrics.json").write_text("{}")
+    damaged = other.find(KEY)
+    assert store.quarantine(entry) is not None
+    assert other.quarantine(damaged) is None
+    assert other.find(KEY) is None
+
+
+def test_f13_what_another_driver_has_made_anew_meanwhile_is_not_set_aside(tmp_path):
+    store, entry = committed(tmp_path)
+    store.quarantine(entry)
+    anew = store.commit(KEY, "h3", "stage", lambda f: (f / "metrics.json").write_text("{}"))
+    assert Store(store.folder).quarantine(entry) is None
+    assert store.find(KEY) == anew
+
+
 def test_progress_keeps_the_last_two_epochs_and_returns_the_newest(tmp_path):
     store = Store(tmp_path / "store")
     for epoch in (1, 2, 3):
@@ -147,6 +165,26 @@ def test_f10_a_damaged_newer_progress_falls_back_to_the_older(tmp_path):
     newest = store.newest_progress(KEY, "h3")
     (newest.folder / "weights.safetensors").write_bytes(b"short")
     assert store.newest_progress(KEY, "h3").folder.name == "epoch-1"
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json"])
+def test_f10_a_damaged_progress_is_set_aside_and_its_epoch_saved_anew(tmp_path, name):
+    store = Store(tmp_path / "store")
+    for epoch in (1, 2, 3):
+        store.save_progress(KEY, "h3", epoch, write)
+    (store.newest_progress(KEY, "h3").folder / name).write_bytes(b"short")
+    assert store.newest_progress(KEY, "h3").folder.name == "epoch-2"
+    (aside,) = (store.folder / "quarantine").iterdir()
+    assert aside.name.startswith(f"progress-h3-{KEY[:16]}-epoch-3-")
+    assert (aside / name).read_bytes() == b"short"
+    for epoch in (3, 4):
+        store.save_progress(KEY, "h3", epoch, write)
+        assert store.newest_progress(KEY, "h3").folder.name == f"epoch-{epoch}"
+    kept = store.progress_folder(KEY, "h3").iterdir()
+    assert {path.name: read_entry(path).whole() for path in kept} == {
+        "epoch-3": True,
+        "epoch-4": True,
+    }
 
 
 def test_progress_of_another_stage_is_not_taken(tmp_path):
