@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import psutil
 
+from trainables.disk import replace_text
 from trainables.errors import BusyError, ConfigError
 
 PREFIX = "f2c-ray-"
@@ -45,8 +46,8 @@ def ray_folder() -> Iterator[Path]:
     base = short_folder((tempfile.gettempdir(), "/tmp", "/var/tmp"))
     _remove_left(base)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-    (folder / OWNER).write_text(_identity(os.getpid()), encoding="ascii")
     try:
+        replace_text(folder / OWNER, _identity(os.getpid()))
         yield folder / INNER
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -92,9 +93,10 @@ def short_folder(candidates: Sequence[str]) -> Path:
 def _remove_left(base: Path) -> None:
     """Folders whose driver of this machine has ended without removing them."""
     for owner in base.glob(f"{PREFIX}*/{OWNER}"):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):  # whose an unreadable one is, is not known
             identity = owner.read_text(encoding="ascii")
-            if _identity(int(identity.split()[0])) != identity:
+            pid, _ = identity.split(" ")
+            if _identity(int(pid)) != identity:
                 shutil.rmtree(owner.parent, ignore_errors=True)
 
 

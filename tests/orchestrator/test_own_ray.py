@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -48,6 +49,25 @@ def test_k13_the_folder_of_a_killed_driver_goes_and_that_of_a_living_one_stays(s
         with ray_folder() as mine:
             assert set(short.iterdir()) == {living.parent, foreign, mine.parent}
         assert set(short.iterdir()) == {living.parent, foreign}
+
+
+@pytest.mark.parametrize("text", [b"", b" ", b"pid 1.5", b"\xff", b"9" * 30 + b" 1.5 x"])
+def test_k13_an_owner_that_cannot_be_read_is_left_alone_and_stops_no_run(short, text):
+    foreign = short / "f2c-ray-abcdefgh"
+    foreign.mkdir()
+    (foreign / "driver").write_bytes(text)
+    with ray_folder() as mine:
+        assert set(short.iterdir()) == {foreign, mine.parent}
+
+
+def test_k13_where_its_owner_cannot_be_written_no_folder_of_ray_stays(short, monkeypatch):
+    def full(_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("trainables.disk.fsync", full)
+    with pytest.raises(OSError, match="No space left"), ray_folder():
+        pass
+    assert list(short.iterdir()) == []
 
 
 @pytest.fixture
