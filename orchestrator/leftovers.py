@@ -4,50 +4,69 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
 from orchestrator.display import program
+from trainables.bucket import is_bucket, local_root
+from trainables.errors import BusyError
 from trainables.store import Store
 
 OLD_S = 24 * 3600
 
 
 def collect(arguments: Sequence[str], console: Console) -> int:
-    """List leftovers and their size; with `--delete` remove them."""
+    """List leftovers and their size; with `--delete` remove them.
 
-    def options(root: Path = Path("runs"), *, delete: bool = False) -> tuple[Path, bool]:
+    Raises:
+        BusyError: when some cannot be deleted.
+    """
+
+    def options(root: str = "runs", *, delete: bool = False) -> tuple[str, bool]:
         return root, delete
 
     root, delete = tyro.cli(options, args=list(arguments), prog="f2c gc")
-    found = sorted(leftovers(root))
-    total = sum(_size(folder) for folder in found)
-    for folder in found:
-        console.print(f"  {_size(folder) / 1e6:8.1f} MB  {folder}")
-        if delete:
-            shutil.rmtree(folder, ignore_errors=True)
+    sizes = {path: _size(path) for path in sorted(leftovers(local_root(root)))}
+    for path, size_bytes in sizes.items():
+        console.print(f"  {size_bytes / 1e6:8.1f} MB  {path}")
+    left = [path for path in sizes if delete and not _removed(path)]
+    n_bytes = sum(size_bytes for path, size_bytes in sizes.items() if path not in left)
+    place = f" in this machine's copy of {root}" if is_bucket(root) else ""
     word = "deleted" if delete else "could go"
-    console.print(f"{len(found)} leftovers, {total / 1e6:.1f} MB {word}")
-    if found and not delete:
-        console.print(f"next  {program()} gc --root {shlex.quote(str(root))} --delete")
+    console.print(f"{len(sizes) - len(left)} leftovers, {n_bytes / 1e6:.1f} MB {word}{place}")
+    if sizes and not delete:
+        console.print(f"next  {program()} gc --root {shlex.quote(root)} --delete")
+    if left:
+        raise BusyError(f"{len(left)} could not be deleted, as {left[0]}; see who owns them")
     return 0
 
 
 def leftovers(root: Path) -> Iterator[Path]:
-    """Progress of finished stages, quarantined entries, and old temporary folders of ours."""
+    """Progress of finished stages, quarantined entries, and old temporary files of ours."""
     store = Store(root / "store")
     done = {entry.key[:16] for entry in store.entries()}
     for folder in (root / "store" / "progress").glob("*"):
         if folder.name.rsplit("-", 1)[-1] in done:
             yield folder
     yield from (root / "store" / "quarantine").glob("*")
-    for parent in (root / "store", root / "data"):
-        for folder in parent.glob(".tmp-*"):
-            if time.time() - folder.stat().st_mtime > OLD_S:
-                yield folder
+    for pattern in (".tmp-*", "*/.tmp-*", "store/leases/.tmp-*"):
+        for path in root.glob(pattern):
+            if time.time() - path.stat().st_mtime > OLD_S:
+                yield path
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _removed(path: Path) -> bool:
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return not path.exists()
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,9 +1,13 @@
 """What `f2c gc` may delete: only what is provably ours, dead and not needed."""
 
 import os
+import shutil
 import time
 
+import pytest
+
 from orchestrator.cli import main
+from trainables.bucket import local_root
 from trainables.store import Store
 
 KEY = "ab" * 32
@@ -14,18 +18,69 @@ def write(folder):
     (folder / "weights.safetensors").write_bytes(b"x")
 
 
+def age(path):
+    old = time.time() - DAY_S - 60
+    os.utime(path, (old, old))
+
+
 def test_f16_temporary_folders_are_ignored_and_go_after_a_day_only(tmp_path, capsys):
     store = Store(tmp_path / "store")
     store.commit(KEY, "h3", "stage", write)
     names = (".tmp-cdcdcdcd-host-1-aa", ".tmp-cdcdcdcd-host-2-bb", ".other", "somebody-else")
     for name in names:
         (store.folder / name).mkdir()
-    old = time.time() - DAY_S - 60
-    os.utime(store.folder / names[0], (old, old))
-    os.utime(store.folder / names[2], (old, old))
+    age(store.folder / names[0])
+    age(store.folder / names[2])
     assert [entry.key for entry in store.entries()] == [KEY]
     assert main(["gc", "--root", str(tmp_path)]) == 0
     assert "1 leftovers" in capsys.readouterr().out
     assert main(["gc", "--root", str(tmp_path), "--delete"]) == 0
     left = {path.name for path in store.folder.iterdir()}
     assert left == {*names[1:], "h3-abababab"}
+
+
+@pytest.mark.parametrize("folder", [".", "data", "store", "store/leases", "small"])
+def test_f16_temporary_files_have_a_size_and_go_too(tmp_path, capsys, folder):
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    old, new = (tmp_path / folder / f".tmp-index.parquet-{n}-aa" for n in (1, 2))
+    for file in (old, new):
+        file.write_bytes(bytes(2_000_000))
+    age(old)
+    assert main(["gc", "--root", str(tmp_path)]) == 0
+    assert "1 leftovers, 2.0 MB could go" in capsys.readouterr().out
+    assert main(["gc", "--root", str(tmp_path), "--delete"]) == 0
+    assert "1 leftovers, 2.0 MB deleted" in capsys.readouterr().out
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_f16_what_cannot_be_deleted_is_named_and_not_counted(tmp_path, capsys, monkeypatch):
+    for name in ("h3-abababab-1", "h4-cdcdcdcd-2"):
+        (tmp_path / "store" / "quarantine" / name).mkdir(parents=True)
+        (tmp_path / "store" / "quarantine" / name / "w").write_bytes(bytes(1_000_000))
+    rmtree = shutil.rmtree
+
+    def not_the_first(folder, **options):
+        if not folder.name.startswith("h3"):
+            rmtree(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", not_the_first)
+    assert main(["gc", "--root", str(tmp_path), "--delete"]) == 75
+    said = capsys.readouterr().out
+    assert "1 leftovers, 1.0 MB deleted" in said
+    assert "1 could not be deleted, as " in said
+    assert "h3-abababab-1" in said.splitlines()[-1]
+
+
+def test_f16_of_a_bucket_the_copy_on_this_machine_is_cleared_up(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("F2C_CACHE", str(tmp_path / "cache"))
+    there = tmp_path / "bucket"
+    Store(there / "store").commit(KEY, "h3", "stage", write)
+    here = local_root(f"file://{there}") / "store" / "progress" / f"h3-{KEY[:16]}"
+    here.mkdir(parents=True)
+    assert main(["gc", "--root", f"file://{there}", "--delete"]) == 0
+    said = capsys.readouterr().out
+    assert "1 leftovers, 0.0 MB deleted" in said
+    assert f"in this machine's copy of file://{there}" in said
+    assert not here.exists()
+    assert Store(there / "store").find(KEY).whole()
