@@ -157,8 +157,5 @@ def _some_epochs(run: StageRun) -> Iterator[dict[str, Any]]:
 
 
 def _parent_folder(checkpoint: Path) -> Path | None:
-    """The store's folder behind a checkpoint: itself, or the one an own checkpoint names."""
-    address = checkpoint / "address.json"
-    if not address.exists():
-        return checkpoint
-    return None
+    """The parent's entry where Tune restores from it; None of a stage's own: the store has that."""
+    return None if (checkpoint / "address.json").exists() else checkpoint
