@@ -32,23 +32,29 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._original = original_of(folder)
-        self._by_suffix: dict[str, list[Path]] = {}
+        self._names: set[str] = set()
+        self._by_suffix: dict[str, set[str]] = {}
         self._scanned_ns = -1
         self.look()
 
     def look(self) -> None:
-        """Note which entries are there now."""
-        self._by_suffix.clear()
+        """Note which entries are there now; only those that came or went are work."""
         self._scanned_ns = self._changed_ns()
-        for name in sorted(self._names()):
-            if not name.startswith("."):
-                suffix = name.rsplit("-", 1)[-1]
-                self._by_suffix.setdefault(suffix[:8], []).append(self.folder / name)
+        there = self._listing()
+        for name in there - self._names:
+            self._note(name)
+        for name in self._names - there:
+            self._by_suffix.get(_suffix(name), set()).discard(name)
+        self._names = there
 
-    def _names(self) -> set[str]:
-        here = os.scandir(self.folder) if self.folder.is_dir() else ()
-        names = {item.name for item in here if item.is_dir()}
-        return names if self._original is None else names | set(_folders(self._original))
+    def _note(self, name: str) -> None:
+        if not name.startswith("."):
+            self._names.add(name)
+            self._by_suffix.setdefault(_suffix(name), set()).add(name)
+
+    def _listing(self) -> set[str]:
+        here = set(os.listdir(self.folder)) if self.folder.is_dir() else set()  # noqa: PTH208
+        return here if self._original is None else here | set(_folders(self._original))
 
     def find(self, key: str) -> Entry | None:
         """The committed entry of a key, or None. Only the full key counts, never the name."""
@@ -60,8 +66,8 @@ class Store:
         return next(self._all(key), None)
 
     def _all(self, key: str) -> Iterator[Entry]:
-        for folder in self._by_suffix.get(key[:8], ()):
-            entry = read_entry(folder)
+        for name in sorted(self._by_suffix.get(key[:8], ())):
+            entry = read_entry(self.folder / name)
             if entry is not None and entry.key == key:
                 yield entry
 
@@ -74,7 +80,7 @@ class Store:
         if whole and changed_ns == self._scanned_ns and time.time_ns() - changed_ns > CLOCK_TICK_NS:
             return False
         self.look()
-        return key[:8] in self._by_suffix
+        return bool(self._by_suffix.get(key[:8]))
 
     def commit(self, key: str, name: str, kind: str, write: Callable[[Path], None]) -> Entry:
         """Write an entry; when another process was first, keep its and drop ours.
@@ -95,7 +101,7 @@ class Store:
                 return there
             if not target.exists():
                 entry = commit_folder(target, key, kind, write)
-                self._by_suffix.setdefault(key[:8], []).append(target)
+                self._note(target.name)
                 return entry
         raise DataError(f"{target} is in the way of a stage; move it out of the store")
 
@@ -174,11 +180,14 @@ class Store:
     def entries(self) -> Iterator[Entry]:
         """Every committed entry."""
         self.look()
-        for folders in self._by_suffix.values():
-            for folder in folders:
-                entry = read_entry(folder)
-                if entry is not None:
-                    yield entry
+        for name in sorted(self._names):
+            entry = None if name.startswith(".") else read_entry(self.folder / name)
+            if entry is not None:
+                yield entry
+
+
+def _suffix(name: str) -> str:
+    return name.rsplit("-", 1)[-1][:8]
 
 
 def _epochs(folder: Path) -> list[Path]:

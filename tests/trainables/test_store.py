@@ -34,6 +34,41 @@ def test_a_committed_entry_is_found_by_its_full_key(tmp_path):
     assert Store(tmp_path / "store").find(KEY[:-1] + "0") is None
 
 
+def test_f13_what_others_commit_or_set_aside_is_seen_beside_ones_own(tmp_path):
+    ours, theirs = Store(tmp_path / "store"), Store(tmp_path / "store")
+    for number in range(3):
+        own, other = (f"{digit}{number}" * 32 for digit in "ab")
+        ours.commit(own, "h3", "stage", write)
+        theirs.commit(other, "h4", "stage", write)
+        assert [ours.find(key).key for key in (own, other)] == [own, other]
+        assert theirs.quarantine(theirs.find(own)) is not None
+        assert ours.find(own) is None
+    assert [entry.key for entry in ours.entries()] == ["b0" * 32, "b1" * 32, "b2" * 32]
+
+
+def n_calls(action) -> int:
+    """How many functions of Python an action calls."""
+    called = []
+    sys.setprofile(lambda _frame, event, _argument: called.append(event))
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return called.count("call")
+
+
+def test_a_key_that_is_not_there_costs_no_more_work_in_a_large_store(tmp_path):
+    found = []
+    for n_entries in (10, 200):
+        store = Store(tmp_path / str(n_entries))
+        for number in range(n_entries):
+            (store.folder / f"h3-{number:08x}").mkdir(parents=True)
+        store.look()
+        (store.folder / "h4-cdcdcdcd").mkdir()
+        found.append(n_calls(lambda store=store: store.find(KEY)))
+    assert found[0] == found[1]
+
+
 def test_two_keys_with_the_same_first_digits_both_have_their_place(tmp_path):
     store, _ = committed(tmp_path)
     other = KEY[:8] + "c" * 56
