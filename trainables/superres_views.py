@@ -23,7 +23,7 @@ from trainables.superres.forest import Forest
 from trainables.superres.forest_files import load_forest
 from trainables.superres.super_resolve import super_resolve
 from trainables.view_drafts import ViewDraft
-from trainables.views import is_prepared, low_source, open_view
+from trainables.views import View, is_prepared, low_source, open_view
 
 #: Photos that are enlarged together.
 BLOCK_PHOTOS = 64
@@ -78,11 +78,17 @@ def _on_worker(batch: Block, task: dict[str, str]) -> Block:
 
 def _enlarged(places_N: NDArray[np.int64], task: dict[str, str]) -> dict[str, NDArray[Any]]:
     view = ViewSpec.model_validate_json(task["view"])
-    low_NHWC = open_view(Path(task["data"]), low_source(view)).images_NHWC[places_N]
+    low = _opened(task["data"], low_source(view).model_dump_json())
+    low_NHWC = low.images_NHWC[places_N]
     way = "x4" if view.superres is None else view.superres.way
     forest = _forest(task["forest"])
     pixels_NHWC = super_resolve(torch.from_numpy(low_NHWC), forest, view.canvas_px, way)
     return {"place": places_N, "pixels": pixels_NHWC.numpy()}
+
+
+@lru_cache(maxsize=1)
+def _opened(data: str, view: str) -> View:
+    return open_view(Path(data), ViewSpec.model_validate_json(view))
 
 
 @lru_cache(maxsize=2)

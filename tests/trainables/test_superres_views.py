@@ -70,6 +70,20 @@ def test_it_does_not_depend_on_how_many_photos_are_enlarged_together(
     assert np.array_equal(open_view(other, VIEW).images_NHWC, together)
 
 
+def test_its_low_view_is_opened_once_and_not_for_each_block(forest, data_root, monkeypatch):
+    """Opening one checks all its rows: of a large view that takes longer than a block."""
+    opened = []
+
+    def noted(*arguments):
+        opened.append(arguments)
+        return open_view(*arguments)
+
+    monkeypatch.setattr(superres_views, "open_view", noted)
+    monkeypatch.setattr(superres_views, "BLOCK_PHOTOS", 5)
+    prepare_superres(INDEX, VIEW, forest, data_root, quiet)
+    assert opened == [(data_root, low_source(VIEW))]
+
+
 def test_progress_counts_the_photos_and_a_second_time_makes_nothing(forest, data_root):
     told = []
     prepare_superres(INDEX, VIEW, forest, data_root, lambda done, total: told.append((done, total)))
