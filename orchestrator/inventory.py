@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ FLOAT32_SLOWDOWN = 2.5
 EVALUATION_SPEEDUP = 3.0
 CANVAS_OF_GUESS_PX = 227
 
+Find = Callable[[str], Entry | None]
+
 
 @dataclass(frozen=True)
 class Inventory:
@@ -50,7 +52,9 @@ def take_inventory(plan: Plan, store: Store) -> Inventory:
     diverged = frozenset(k for k, e in entries.items() if e is not None and e.kind == "diverged")
     missing: set[str] = set()
     queue = [
-        key for _, key in plan.cells.values() if not complete(plan.stages[key], entries[key], store)
+        key
+        for _, key in plan.cells.values()
+        if not complete(plan.stages[key], entries[key], store.known)
     ]
     while queue:
         key = queue.pop()
@@ -61,22 +65,25 @@ def take_inventory(plan: Plan, store: Store) -> Inventory:
     return Inventory(entries, frozenset(missing), diverged)
 
 
-def complete(stage: PlannedStage, entry: Entry | None, store: Store) -> bool:
-    """Whether nothing of a stage has to run any more: trained and evaluated, or diverged."""
+def complete(stage: PlannedStage, entry: Entry | None, find: Find) -> bool:
+    """Whether nothing of a stage has to run any more: trained and evaluated, or diverged.
+
+    `find` is a store's, or its `known` after a look, which many questions share.
+    """
     if entry is None:
         return False
     return entry.kind == "diverged" or all(
-        metrics_of(entry, stage.key, key_of(view), store) is not None for view in stage.evaluations
+        metrics_of(entry, stage.key, key_of(view), find) is not None for view in stage.evaluations
     )
 
 
 def metrics_of(
-    entry: Entry, stage_key: str, view_key: str, store: Store
+    entry: Entry, stage_key: str, view_key: str, find: Find
 ) -> dict[str, int | str] | None:
     """Sums of a stage's evaluation on a view: `correct` and `seen`, or None when not evaluated."""
     found = _metrics_in(entry).get(view_key)
     if found is None:
-        found = _metrics_in(store.find(evaluation_key(stage_key, view_key))).get(view_key)
+        found = _metrics_in(find(evaluation_key(stage_key, view_key))).get(view_key)
     return found
 
 
@@ -94,7 +101,8 @@ def damaged_records(plan: Plan, store: Store) -> Iterator[Entry]:
         for stage in plan.stages.values()
         for key in (stage.key, *(evaluation_key(stage.key, key_of(v)) for v in stage.evaluations))
     ]
-    for entry in filter(None, map(store.find, keys)):
+    store.look()
+    for entry in filter(None, map(store.known, keys)):
         small = tuple(name for name in entry.files if name != "weights.safetensors")
         if entry.damaged(small):
             yield entry

@@ -104,11 +104,10 @@ class Launch:
         """
         elsewhere, found = [], None
         while found is None and (key := self.schedule.next_ready()) is not None:
-            if self._adopt(key):
-                continue
             if not self.leases.take(key):
-                elsewhere.append(key)
-            elif self._adopt(key):  # it ended between the look and the lease
+                if not self._adopt(key):
+                    elsewhere.append(key)
+            elif self._adopt(key):
                 self.leases.release(key)
             else:
                 found = key
@@ -123,7 +122,7 @@ class Launch:
     def _adopt(self, key: str) -> bool:
         """Count a stage as ended if another driver has ended it since the run began."""
         stage, entry = self._plan.stages[key], self.store.find(key)
-        if entry is None or not complete(stage, entry, self.store):
+        if entry is None or not complete(stage, entry, self.store.find):
             return False
         self._log.write("adopted", key=key, **adopted(entry, stage, self.store))
         self._note_blocked(self.schedule.finish(key, usable=entry.kind == "stage"))
@@ -183,7 +182,7 @@ class Launch:
 
     def _judge(self, key: str, entry: Entry | None, result: dict[str, Any]) -> str:
         """A stage's status: what the store has of it, whatever its process said last."""
-        if entry is not None and complete(self._plan.stages[key], entry, self.store):
+        if entry is not None and complete(self._plan.stages[key], entry, self.store.find):
             return "done" if entry.kind == "stage" else "diverged"
         if result["status"] not in ("done", "diverged"):
             return result["status"]

@@ -66,6 +66,7 @@ def cell_rows(
 ) -> list[dict[str, Any]]:
     """The truth about every cell: from the store where it is done, else its status."""
     rows = []
+    store.look()
     for name, (cell, key) in plan.cells.items():
         recipe = experiment.recipe.of(cell.strategy).at(cell.resolution_px)
         row = {
@@ -92,16 +93,16 @@ def outcome(stage: PlannedStage, tests: dict[str, ViewSpec], store: Store) -> di
     Args:
         stage: of the plan.
         tests: views by the names that their accuracies get: `accuracy_NAME`.
-        store: that may have it.
+        store: that may have it, as it was at its last look.
     """
-    entry = store.find(stage.key)
+    entry = store.known(stage.key)
     if entry is None:
         return {}
     if entry.kind == "diverged":
         return {"status": "diverged"}
     found: dict[str, Any] = {}
     for name, view in tests.items():
-        metrics = metrics_of(entry, stage.key, key_of(view), store)
+        metrics = metrics_of(entry, stage.key, key_of(view), store.known)
         if metrics is None:
             return {}
         found[f"accuracy_{name}"] = int(metrics["correct"]) / int(metrics["seen"])

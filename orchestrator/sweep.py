@@ -154,13 +154,12 @@ class Sweep:
         return f"resume   {program()} {self.command.removeprefix('f2c ')}"
 
     def _write_results(self, statuses: dict[str, str]) -> list[dict[str, Any]]:
-        store = Store(self.store.folder)
-        rows = cell_rows(self.experiment, self.plan, store, statuses)
+        rows = cell_rows(self.experiment, self.plan, self.store, statuses)
         write_results(self.folder / "results.parquet", rows)
         if self.experiment.recipe.tests:
             tested = rows_of_tests(self.plan, rows)
             write_results(self.folder / "tests.parquet", tested, TESTS_SCHEMA)
-        write_predictions(self.folder / "predictions.parquet", self.plan, rows, store)
+        write_predictions(self.folder / "predictions.parquet", self.plan, rows, self.store)
         return rows
 
     def _speeds(self) -> Speeds:

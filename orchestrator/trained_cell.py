@@ -125,5 +125,7 @@ def _check_name(plan: Plan, cell: str) -> None:
 
 
 def _accuracies(entry: Entry, tests: dict[str, ViewSpec], store: Store) -> dict[str, float]:
-    sums = {name: metrics_of(entry, entry.key, key_of(view), store) for name, view in tests.items()}
+    sums = {
+        name: metrics_of(entry, entry.key, key_of(view), store.find) for name, view in tests.items()
+    }
     return {name: int(s["correct"]) / int(s["seen"]) for name, s in sums.items() if s is not None}
