@@ -144,11 +144,9 @@ class Store:
             folder.rename(target)
         except FileNotFoundError:
             return None
-        original = original_of(folder)
-        if original is not None and (target / MANIFEST).exists():
-            aside = f"store/quarantine/{target.name}/{MANIFEST}"
-            original.bucket.put(target / MANIFEST, aside)
-            original.bucket.delete_object(f"{original.path}/{MANIFEST}")
+        again = None if original_of(folder) is None else read_entry(folder)
+        if again is not None and not again.whole():
+            _withdraw_damaged(again, target.name)
         return target
 
     def progress_folder(self, key: str, name: str) -> Path:
@@ -218,6 +216,16 @@ def _withdraw(entry: Entry) -> None:
         bucket, path = entry.original
         bucket.delete_object(f"{path}/{MANIFEST}")
     _forget(entry.folder)
+
+
+def _withdraw_damaged(entry: Entry, name: str) -> None:
+    """Let an entry that is damaged in its bucket, too, stop to count; its files stay there."""
+    if entry.original is not None:
+        bucket, path = entry.original
+        if (entry.folder / MANIFEST).exists():
+            bucket.put(entry.folder / MANIFEST, f"store/quarantine/{name}/{MANIFEST}")
+        bucket.delete_object(f"{path}/{MANIFEST}")
+    shutil.rmtree(entry.folder, ignore_errors=True)
 
 
 def _forget(folder: Path) -> None:

@@ -330,6 +330,32 @@ def test_f12_an_entry_whose_files_are_on_their_way_is_not_damaged(root, stores, 
     assert found == [[], []]
 
 
+@pytest.mark.parametrize("where", ["here", "there", "gone there"])
+def test_f05_what_is_damaged_here_only_is_brought_again_and_leaves_the_bucket_as_it_is(
+    root, server, stores, where
+):
+    first, second = stores
+    folder = first.commit(KEY, "h8", "stage", write_as("first")).folder
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{server[0]}")
+    there = {
+        "Bucket": root.removeprefix("s3://").split("/")[0],
+        "Key": f"runs/store/{folder.name}/stage.json",
+    }
+    if where == "there":
+        client.put_object(**there, Body=b"{}")
+    elif where == "gone there":
+        client.delete_object(**there)
+    client.close()
+    entry = second.find(KEY)
+    (entry.folder / "stage.json").write_text("{}")
+    aside = second.quarantine(entry)
+    assert (aside / "stage.json").read_text() == "{}"
+    if where == "here":
+        assert by_whom(second) == "first"
+    assert len(entries_of(root, server)) == (where == "here")
+    assert (second.find(KEY) is not None) == (where == "here")
+
+
 @pytest.mark.parametrize("_again", range(5))
 def test_f12_two_writers_at_the_very_same_time_leave_one_whole_entry(
     root, server, stores, monkeypatch, _again
