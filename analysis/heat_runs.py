@@ -194,7 +194,7 @@ def _low_test(plan: Mapping[str, Any], key: str) -> ViewSpec:
 
 
 def _entry(root: Path, key: str, cell: str) -> Entry:
-    entry = Store(root / "store").find(key)
+    entry = Store(root / "store").checked(key)
     if entry is None or entry.kind != "stage":
         raise DataError(f"{cell} is not trained: {root / 'store'} does not have its last stage")
     return entry

@@ -95,7 +95,11 @@ def _metrics_in(entry: Entry | None) -> dict[str, dict[str, int | str]]:
 
 
 def damaged_records(plan: Plan, store: Store) -> Iterator[Entry]:
-    """Entries of a plan whose record, metrics or predictions have changed since their commit."""
+    """Entries of a plan whose record, metrics or predictions have changed since their commit.
+
+    Of weights the size is looked at: to read all of them would take a large table minutes. Who uses
+    them reads them whole, and `Store.checked` sets aside what is damaged.
+    """
     keys = [
         key
         for stage in plan.stages.values()
@@ -104,7 +108,7 @@ def damaged_records(plan: Plan, store: Store) -> Iterator[Entry]:
     store.look()
     for entry in filter(None, map(store.known, keys)):
         small = tuple(name for name in entry.files if name != "weights.safetensors")
-        if entry.damaged(small):
+        if entry.cut() or entry.damaged(small):
             yield entry
 
 

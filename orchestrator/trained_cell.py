@@ -96,7 +96,7 @@ def find_trained_cell(name: str, cell: str, flags: Sequence[str]) -> TrainedCell
     plan, store = make_plan([experiment]), Store(machine.root / "store")
     _check_name(plan, cell)
     planned, key = plan.cells[cell]
-    entry = store.find(key)
+    entry = store.checked(key)
     if entry is None:
         command = shlex.join([name, *flags])
         raise DataError(

@@ -38,6 +38,14 @@ class Entry:
         ]
         return [*changed, *self._strangers()] if names is None else changed
 
+    def cut(self) -> list[str]:
+        """Names of files that have another size than was committed: seen without reading them."""
+        return [
+            name
+            for name, expected in self.files.items()
+            if not self._still_away(name) and _size(self.folder / name) != expected.get("bytes")
+        ]
+
     def _strangers(self) -> list[str]:
         """Files that were not committed: Tune, which restores from the folder, may read them."""
         ours = {MANIFEST, *self.files}
@@ -99,6 +107,10 @@ def read_entry(folder: Path) -> Entry | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return entry if inside else None
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
 
 
 def _matches(path: Path, expected: dict[str, Any]) -> bool:

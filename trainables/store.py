@@ -126,6 +126,24 @@ class Store:
         self.look()
         return first
 
+    def checked(self, key: str) -> Entry | None:
+        """`find`, and each byte of the entry's files read: for those that only use it.
+
+        Raises:
+            DataError: when it is damaged; it is set aside then, so that the next run makes it anew.
+        """
+        entry = self.find(key)
+        if entry is None or not (damaged := entry.damaged(tuple(entry.files))):
+            return entry
+        try:
+            place = f"set aside to {self.quarantine(entry)}"
+        except OSError as error:
+            place = f"cannot be set aside ({error.strerror})"
+        raise DataError(
+            f"{damaged[0]} of {entry.folder.name} is damaged and was {place}; the command that "
+            "trained it, f2c run, trains it anew"
+        )
+
     def quarantine(self, entry: Entry) -> Path | None:
         """Set a damaged entry aside, so that it is made anew; never deleted.
 

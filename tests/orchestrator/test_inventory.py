@@ -19,6 +19,23 @@ def write(folder: Path) -> None:
     (folder / "metrics.json").write_text("{}")
 
 
+def test_f05_weights_that_were_cut_are_noticed_without_reading_them(
+    tmp_path, small_recipe: dict[str, Any]
+):
+    recipe = Recipe.model_validate(small_recipe, strict=False)
+    plan, store = make_plan([load_experiment(recipe, tmp_path, must_exist=True)]), Store(tmp_path)
+    stage = next(iter(plan.stages.values()))
+
+    def trained(folder: Path) -> None:
+        write(folder)
+        (folder / "weights.safetensors").write_bytes(b"x" * 1000)
+
+    entry = store.commit(stage.key, stage.name, "stage", trained)
+    assert list(damaged_records(plan, store)) == []
+    (entry.folder / "weights.safetensors").write_bytes(b"x" * 500)
+    assert list(damaged_records(plan, store)) == [entry]
+
+
 @pytest.fixture
 def listings(monkeypatch) -> list[str]:
     """Folders of a bucket that were listed."""

@@ -96,6 +96,15 @@ def test_f05_f06_a_changed_byte_or_a_cut_is_noticed(tmp_path):
         entry.path("weights.safetensors")
 
 
+def test_f05_f06_who_uses_weights_that_are_damaged_sets_them_aside_and_says_so(tmp_path):
+    store, entry = committed(tmp_path)
+    weights = entry.folder / "weights.safetensors"
+    weights.write_bytes(b"x" * 999 + b"y")
+    with pytest.raises(DataError, match="weights.safetensors of h3-.* set aside to .*quarantine"):
+        store.checked(KEY)
+    assert store.checked(KEY) is None, "so that it is made anew"
+
+
 def test_s04_a_file_that_was_put_into_an_entry_is_noticed(tmp_path):
     """Tune would unpickle a `_dict_checkpoint.pkl` that lies where it restores from."""
     _, entry = committed(tmp_path)
