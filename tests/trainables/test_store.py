@@ -100,7 +100,7 @@ def test_f05_f06_who_uses_weights_that_are_damaged_sets_them_aside_and_says_so(t
     store, entry = committed(tmp_path)
     weights = entry.folder / "weights.safetensors"
     weights.write_bytes(b"x" * 999 + b"y")
-    with pytest.raises(DataError, match="weights.safetensors of h3-.* set aside to .*quarantine"):
+    with pytest.raises(DataError, match=r"weights\.safetensors of h3-.* set aside to .*quarantine"):
         store.checked(KEY)
     assert store.checked(KEY) is None, "so that it is made anew"
 
