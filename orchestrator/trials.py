@@ -1,4 +1,17 @@
-"""Which stages each of Tune's trials trains: one, or several where the driver has no time."""
+"""Which stages each of Tune's trials trains: one, or several where the driver has no time.
+
+What a stage goes through, and who moves it on:
+
+| from | when | to |
+| --- | --- | --- |
+| waiting | its parent has ended with weights (`Schedule.finish`) | ready |
+| waiting | its parent has none: diverged or failed (`Launch._note_blocked`) | blocked |
+| ready | its lease is taken (`Launch.next_stage`), a trial begins (`Trials.begin`) | running |
+| ready | another driver has ended it (`Launch._adopt`) | ended |
+| running | it reports an epoch (`Launch.reported`) | running |
+| running | its process is through with it (`Launch.ended`; what it left decides, `_judge`) | ended |
+| running | its node is lost, or its trial ends before its turn (`Trials.end`, `Launch.again`) | ready |
+"""
 
 import json
 from pathlib import Path
