@@ -9,8 +9,8 @@ What a stage goes through, and who moves it on:
 | ready | its lease is taken (`Launch.next_stage`), a trial begins (`Trials.begin`) | running |
 | ready | another driver has ended it (`Launch._adopt`) | ended |
 | running | it reports an epoch (`Launch.reported`) | running |
-| running | its process is through with it (`Launch.ended`; what it left decides, `_judge`) | ended |
-| running | its node is lost, or its trial ends before its turn (`Trials.end`, `Launch.again`) | ready |
+| running | its process is through with it (`Launch.ended`, what it left decides) | ended |
+| running | its node is lost, or its trial ends before its turn (`Launch.again`) | ready |
 """
 
 import json
