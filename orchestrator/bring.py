@@ -1,6 +1,5 @@
 """`f2c prepare`: bring a data set under `--root`, or make a recipe's views or forest now."""
 
-import shlex
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -11,9 +10,9 @@ import tyro
 from rich.console import Console
 
 from orchestrator.cluster import Machine, make_root, ray_session
-from orchestrator.display import program
+from orchestrator.display import next_line
 from orchestrator.experiment import Experiment, load_experiment
-from orchestrator.flags import leading_words, parse
+from orchestrator.flags import DEFAULT_ROOT, leading_words, parse
 from orchestrator.forest_training import ensure_forest
 from orchestrator.plan import make_plan
 from orchestrator.preparing import missing_views, photo_work, prepare_views, write_listings
@@ -50,7 +49,7 @@ def bring(arguments: Sequence[str], console: Console) -> int:
 def _bring_dataset(name: str, flags: Sequence[str], console: Console) -> int:
     def options(
         source: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
-        root: Path = Path("runs"),
+        root: Path = Path(DEFAULT_ROOT),
         *,
         download: bool = False,
         verify: bool = False,
@@ -80,7 +79,8 @@ def _bring_dataset(name: str, flags: Sequence[str], console: Console) -> int:
     if must_verify:
         verify(index, root / "data", console)
     plan = NEXT_PLAN.get(name, OWN_PLAN.format(name=name))
-    console.print(f"next  {program()} plan {plan} --data.root {shlex.quote(str(folder))}")
+    under = [] if root == Path(DEFAULT_ROOT) else ["--root", str(root)]
+    console.print(next_line("plan", *plan.split(), "--data.root", str(folder), *under))
     return 0
 
 
@@ -111,7 +111,7 @@ def _prepare_recipe(name: str | None, given: Sequence[str], console: Console) ->
             )
     n_ready = sum(view.data_key not in plan.streamed for view in views)
     console.print(f"ready: {n_ready} views under {data_root}")
-    console.print(f"next  {program()} run {shlex.join([*([name] if name else []), *flags])}")
+    console.print(next_line("run", *filter(None, [name]), *flags))
     return 0
 
 
@@ -139,8 +139,7 @@ def _prepare_forest(flags: Sequence[str], console: Console) -> int:
     began = time.perf_counter()
     entry = ensure_forest(recipe, data_key, machine.root, console.print)
     console.print(f"forest {entry.folder} ({time.perf_counter() - began:.0f} s)")
-    words_and_flags = shlex.join([*words, *given])
-    console.print(f"next  {program()} run {words_and_flags}")
+    console.print(next_line("run", *words, *given))
     return 0
 
 

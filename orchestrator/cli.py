@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from orchestrator.display import program
+from orchestrator.display import next_line, program
 from trainables.errors import BusyError, ConfigError, DataError
 from trainables.secrets import hide_secrets
 
@@ -151,9 +151,7 @@ def _plan(arguments: Sequence[str], console: Console) -> int:
     console.print(plan_text(experiments, make_plan(experiments), parsed[0][1]))
     for word in words or [""]:
         flags = arguments[len(words) :]
-        console.print(
-            f"next  {program()} run {shlex.join([*filter(None, [word]), *flags])}".rstrip()
-        )
+        console.print(next_line("run", *filter(None, [word]), *flags))
     return 0
 
 
@@ -183,7 +181,7 @@ def _status(arguments: Sequence[str], console: Console) -> int:
     if not still:
         console.print(f"results  {machine.root / recipe.name / 'results.parquet'}")
         return 0
-    console.print(f"next  {program()} run {shlex.join(arguments)}".rstrip())
+    console.print(next_line("run", *arguments))
     return 75
 
 

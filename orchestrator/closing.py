@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster import local_cpus
-from orchestrator.display import duration, program
+from orchestrator.display import duration, next_line, program
 from orchestrator.events import read_events
 from orchestrator.tracked_model import BestCell
 from orchestrator.tracking import Tracker
@@ -84,7 +84,7 @@ def last_words(
     yield f"results  {outcome.folder / 'results.parquet'}"
     yield from _tracking_lines(outcome)
     if outcome.exit_status == 0:
-        yield f"next     {program()} status {shlex.join(arguments)}".rstrip()
+        yield next_line("status", *arguments)
     else:
         yield f"resume   {program()} run {shlex.join(arguments)}".rstrip()
 

@@ -1,11 +1,12 @@
 """What a person sees while a run goes on: a live table, or plain lines where there is none."""
 
 import math
-import os
+import shlex
 import shutil
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -167,7 +168,11 @@ def program(name: str = "f2c") -> str:
     if shutil.which(name):
         return name
     beside = Path(sys.executable).with_name(name)
-    try:
-        return str(beside.relative_to(Path.cwd()))
-    except ValueError:
-        return os.fspath(beside)
+    with suppress(ValueError):
+        beside = beside.relative_to(Path.cwd())
+    return shlex.quote(str(beside))
+
+
+def next_line(*words: str) -> str:
+    """The last line of a command: the one that comes next, to be run as printed."""
+    return f"next     {program()} {shlex.join(words)}"

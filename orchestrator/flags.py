@@ -11,9 +11,11 @@ import tyro
 
 from orchestrator.cluster import Machine, local_gpus, settled
 from orchestrator.recipe import Recipe
-from orchestrator.recipe_files import default_recipe, load_recipe
+from orchestrator.recipe_files import default_recipe, load_recipe, root_of_run
 from trainables.bucket import is_bucket, local_root
 from trainables.errors import ConfigError
+
+DEFAULT_ROOT = "runs"
 
 
 def leading_words(arguments: Sequence[str]) -> list[str]:
@@ -42,7 +44,8 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
     """Load a recipe and apply flags such as `--train.epochs 3`.
 
     Args:
-        name: shipped name, path, or name of a run; None takes `F2C_RECIPE`, else the demo.
+        name: shipped name, path, name or folder of a run; None takes `F2C_RECIPE`, else the demo.
+            A run's folder brings its root along.
         flags: any field of the recipe, and those of `Machine`; after those of `F2C_FLAGS`, which
             cluster.yaml sets on the head.
 
@@ -50,12 +53,15 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
         ConfigError: for what the recipe refuses.
         SystemExit: status 2 for unknown flags and wrong types, 0 after `--help`.
     """
-    given = [*standing_flags(), *flags]
-    default = load_recipe(name or default_recipe(), _root_of(given))
+    name = name or default_recipe()
+    own_root = root_of_run(name)
+    implied = [] if own_root is None else ["--root", str(own_root)]
+    given = [*standing_flags(), *implied, *flags]
+    default = load_recipe(name, _root_of(given))
 
     def both(  # noqa: PLR0913, PLR0917 - one a flag
         recipe: Annotated[Recipe, tyro.conf.arg(name="")] = default,
-        root: str = "runs",
+        root: str = DEFAULT_ROOT,
         executor: Literal["ray", "inline"] = "ray",
         address: str = "local",
         cpus_per_stage: int = 1,
@@ -83,9 +89,9 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
 def _root_of(flags: Sequence[str]) -> Path:
     """Where runs are that may be named, before the flags can be read as a recipe's."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--root", default="runs", nargs="?")
+    parser.add_argument("--root", default=DEFAULT_ROOT, nargs="?")
     root = parser.parse_known_args(list(flags))[0].root
-    return Path(local_root(root or "runs"))
+    return Path(local_root(root or DEFAULT_ROOT))
 
 
 def _data_cpus(recipe: Recipe, executor: str, n_cpus: int) -> int:

@@ -1,6 +1,5 @@
 """`f2c gc`: what lies under the root that no stage needs. Lists; deletes only when told to."""
 
-import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from orchestrator.display import program
+from orchestrator.display import next_line
 from trainables.store import Store
 
 OLD_S = 24 * 3600
@@ -31,7 +30,7 @@ def collect(arguments: Sequence[str], console: Console) -> int:
     word = "deleted" if delete else "could go"
     console.print(f"{len(found)} leftovers, {total / 1e6:.1f} MB {word}")
     if found and not delete:
-        console.print(f"next  {program()} gc --root {shlex.quote(str(root))} --delete")
+        console.print(next_line("gc", "--root", str(root), "--delete"))
     return 0
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from orchestrator.display import program
+from orchestrator.display import next_line
 from trainables.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -73,14 +73,13 @@ def named_run(words: Sequence[str], flags: Sequence[str], usage: str) -> tuple[P
         ConfigError: when not one run is named.
     """
     from orchestrator.flags import parse
+    from orchestrator.recipe_files import root_of_run
 
     if len(words) != 1:
         raise ConfigError(f"one recipe, or the folder of a run, is wanted: {usage}")
-    folder = Path(words[0])
-    if folder.is_dir():
-        return folder, folder.parent
     recipe, machine = parse(words[0], flags)
-    return machine.root / recipe.name, machine.root
+    by_folder = root_of_run(words[0]) is not None
+    return Path(words[0]) if by_folder else machine.root / recipe.name, machine.root
 
 
 def report(arguments: Sequence[str], console: Console) -> int:
@@ -97,5 +96,5 @@ def report(arguments: Sequence[str], console: Console) -> int:
     for file in write_pages(folder, root):
         if file.suffix in (".html", ".png"):
             console.print(f"{file.stem:8} {file}")
-    console.print(f"next     {program()} status {words[0]}")
+    console.print(next_line("status", *arguments))
     return 0

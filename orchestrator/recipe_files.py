@@ -47,16 +47,18 @@ def shipped() -> list[str]:
 
 
 def recipe_path(name: str, root: Path = Path("runs")) -> Path:
-    """A shipped recipe by name, a YAML file by path, or what a run under a root has recorded.
+    """A shipped recipe, a YAML file, what the run in a folder or of a name under a root recorded.
 
     Raises:
         ConfigError: when it is none of them.
     """
     if name in shipped():
         return RECIPES / f"{name}.yaml"
-    for path in (Path(name), root / name / RECORDED):
+    for path in (Path(name), Path(name) / RECORDED, root / name / RECORDED):
         if path.is_file():
             return path
+    if Path(name).is_dir():
+        raise ConfigError(f"{name} is a folder without {RECORDED}, so no run's; name a recipe")
     runs = [file.parent.name for file in sorted(root.glob(f"*/{RECORDED}"))]
     near = difflib.get_close_matches(name, [*shipped(), *runs], n=1)
     hint = f"did you mean {near[0]}? " if near else ""
@@ -64,6 +66,13 @@ def recipe_path(name: str, root: Path = Path("runs")) -> Path:
         f"no recipe named {name}: {hint}shipped are {', '.join(shipped())}; or give the path of a "
         f"YAML file, or the name of a run in {root}"
     )
+
+
+def root_of_run(name: str) -> Path | None:
+    """The root of a run that is named by its folder; None of what is named in another way."""
+    if name in shipped() or not (Path(name) / RECORDED).is_file():
+        return None
+    return Path(os.path.normpath(Path(name).absolute())).parent
 
 
 def load_recipe(name: str, root: Path = Path("runs")) -> Recipe:
