@@ -135,6 +135,7 @@ def _prepare_forest(flags: Sequence[str], console: Console) -> int:
     words = leading_words(flags)
     given = ["--superres.images" if flag == "--images" else flag for flag in flags[len(words) :]]
     recipe, machine = parse(words[0] if words else None, given)
+    make_root(machine.root)
     data_key = "" if recipe.superres.images else _high_view_key(recipe, machine, console)
     began = time.perf_counter()
     entry = ensure_forest(recipe, data_key, machine.root, console.print)

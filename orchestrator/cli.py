@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 
 from orchestrator.display import next_line, program
+from trainables.disk import FORBIDDEN
 from trainables.errors import BusyError, ConfigError, DataError
 from trainables.secrets import hide_secrets
 
@@ -79,6 +80,10 @@ def _fault(error: Exception, console: Console) -> int:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         console.print(f"{error.strerror or error}".partition(";")[0] + AFTER_FULL)
         return 75
+    if isinstance(error, OSError) and error.errno in FORBIDDEN and error.filename:
+        place = _shown(str(error.filename))
+        console.print(f"{place}: {error.strerror}; name another place, or have this one opened")
+        return 2
     console.print(_shown("".join(traceback.format_exception(error))))
     console.print("this is a fault of the program; finished stages are kept")
     return 70

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
+from orchestrator.cluster import check_root
 from orchestrator.temperatures import calibration_of, in_words
 from orchestrator.trained_cell import TrainedCell, find_trained_cell, own_options
 from trainables.errors import ConfigError
@@ -44,6 +45,8 @@ def export(arguments: Sequence[str], console: Console) -> int:
 
         check_onnx_installed()
     cell = find_trained_cell(words[0], words[1], flags)
+    if options.to is None:
+        check_root(cell.root)
     target = options.to or cell.root / cell.recipe.name / "export" / cell.name.replace("/", "-")
     _check_target(target, cell)
     record = _export(cell, target, onnx=options.onnx)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from orchestrator.cluster import Machine, local_gpus, settled
+from orchestrator.cluster import Machine, check_place, local_gpus, settled
 from orchestrator.recipe import Recipe
 from orchestrator.recipe_files import default_recipe, load_recipe, root_of_run
 from trainables.bucket import is_bucket, local_root
@@ -83,6 +83,7 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
         checked = Recipe.model_validate_json(recipe.model_dump_json())
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    check_place(machine.root)
     return settled(checked, machine), machine
 
 

@@ -8,19 +8,29 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from orchestrator.cluster import check_root
 from orchestrator.display import next_line
+from trainables.errors import ConfigError
 from trainables.store import Store
 
 OLD_S = 24 * 3600
 
 
 def collect(arguments: Sequence[str], console: Console) -> int:
-    """List leftovers and their size; with `--delete` remove them."""
+    """List leftovers and their size; with `--delete` remove them.
+
+    Raises:
+        ConfigError: when the root is no folder, or cannot be written where it has to be.
+    """
 
     def options(root: Path = Path("runs"), *, delete: bool = False) -> tuple[Path, bool]:
         return root, delete
 
     root, delete = tyro.cli(options, args=list(arguments), prog="f2c gc")
+    if not root.is_dir():
+        raise ConfigError(f"--root {root} is no folder; name the one that your runs are in")
+    if delete:
+        check_root(root)
     found = sorted(leftovers(root))
     total = sum(_size(folder) for folder in found)
     for folder in found:

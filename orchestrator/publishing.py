@@ -67,17 +67,19 @@ def write_pages(folder: Path, root: Path, *, through: str = "soft") -> list[Path
 
 
 def named_run(words: Sequence[str], flags: Sequence[str], usage: str) -> tuple[Path, Path]:
-    """The folder of a run, named by its recipe or by itself, and its root.
+    """The folder of a run, named by its recipe or by itself, and its root, which can be written.
 
     Raises:
-        ConfigError: when not one run is named.
+        ConfigError: when not one run is named, or its root cannot be written.
     """
+    from orchestrator.cluster import check_root
     from orchestrator.flags import parse
     from orchestrator.recipe_files import root_of_run
 
     if len(words) != 1:
         raise ConfigError(f"one recipe, or the folder of a run, is wanted: {usage}")
     recipe, machine = parse(words[0], flags)
+    check_root(machine.root)
     by_folder = root_of_run(words[0]) is not None
     return Path(words[0]) if by_folder else machine.root / recipe.name, machine.root
 

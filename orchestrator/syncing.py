@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from orchestrator.cluster import check_root
 from orchestrator.control import only_one
 from orchestrator.events import read_events
 from orchestrator.experiment import load_experiment
@@ -22,7 +23,7 @@ def sync(arguments: Sequence[str], console: Console) -> int:
     """Mirror the record of a run into MLflow.
 
     Raises:
-        ConfigError: when not one recipe is named, or the run is going on.
+        ConfigError: when not one recipe is named, its root cannot be written, or it is going on.
         DataError: when it has left no record.
         BusyError: when MLflow could not be reached.
     """
@@ -30,6 +31,7 @@ def sync(arguments: Sequence[str], console: Console) -> int:
     if len(words) != 1:
         raise ConfigError("sync wants one recipe, with the flags of its run: f2c sync demo")
     recipe, machine = parse(words[0], arguments[1:])
+    check_root(machine.root)
     uri = tracking_uri(machine.root, machine.tracking_uri)
     folder = machine.root / recipe.name
     events = list(read_events(folder / "events.jsonl"))

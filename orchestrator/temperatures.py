@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.trained_cell import TrainedCell
+from trainables.disk import where_writable
 from trainables.fingerprint import key_of
 from trainables.spec import ViewSpec
 
@@ -36,7 +37,8 @@ def calibration_of(cell: TrainedCell, predictor: "Predictor", *, as_is: bool) ->
 
     source = open_source(view, torch.device("cpu"))
     found = calibrate(predictor, source, held_out=view.spec.split == "validation")
-    _write(file, _read(file) | {key: asdict(found)})
+    with where_writable():
+        _write(file, _read(file) | {key: asdict(found)})
     return found
 
 

@@ -3,10 +3,14 @@
 import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 #: How libraries spell ENOSPC that raise something else than OSError.
 FULL = ("No space left", "StorageFull")
+#: A place that may be read and not be written.
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def make_folders(folder: Path) -> None:
@@ -24,6 +28,16 @@ def fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def where_writable() -> Iterator[None]:
+    """For what only saves time later: a place that may be read and not written is passed over."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FORBIDDEN:
+            raise
 
 
 def full_disk(error: Exception, folder: Path, written: Path) -> OSError | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.disk import where_writable
 from trainables.errors import DataError
 from trainables.fingerprint import key_of, seed_of
 from trainables.spec import DataSpec, Split
@@ -143,7 +144,8 @@ def file_sums(files: Sequence[Path], cache_file: Path) -> list[str]:
         digests = pool.map(_sha256, (file for _, file in unknown))
         known |= dict(zip((name for name, _ in unknown), digests, strict=True))
     if unknown:
-        _write_cache(cache_file, known)
+        with where_writable():
+            _write_cache(cache_file, known)
     return [known[name] for name in names]
 
 

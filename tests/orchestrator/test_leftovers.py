@@ -29,3 +29,10 @@ def test_f16_temporary_folders_are_ignored_and_go_after_a_day_only(tmp_path, cap
     assert main(["gc", "--root", str(tmp_path), "--delete"]) == 0
     left = {path.name for path in store.folder.iterdir()}
     assert left == {*names[1:], "h3-abababab"}
+
+
+def test_a_root_that_is_no_folder_is_refused_and_not_called_clean(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "none", tmp_path / "file"):
+        assert main(["gc", "--root", str(root)]) == 2
+        assert f"--root {root} is no folder" in capsys.readouterr().out
