@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainables.spec import (
     DataSpec,
@@ -15,6 +15,13 @@ from trainables.spec import (
 
 #: What a seed draws: all of it, or one alone while the others stay as seed 0 draws them.
 Vary = Literal["all", "subset", "initialisation", "order"]
+
+
+#: What a root holds beside its runs' folders; SQLite's own files lie beside a database.
+OF_THE_ROOT = frozenset(
+    ["store", "data", "datasets", "downloads", "speeds.json", "temperatures.json", "mlartifacts"]
+    + [f"mlflow.db{ending}" for ending in ("", "-journal", "-wal", "-shm")]
+)
 
 
 class LaterSpec(Spec):
@@ -171,6 +178,13 @@ class Recipe(Spec):
     tests: dict[str, LowTest] = {}
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     vary: Vary = "all"
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, name: str) -> str:
+        if name in OF_THE_ROOT:
+            raise ValueError(f"{name} is the root's own; give the run another name")
+        return name
 
     @model_validator(mode="after")
     def _resolutions(self) -> "Recipe":
