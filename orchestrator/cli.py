@@ -112,9 +112,11 @@ def usage() -> str:
 def _run(arguments: Sequence[str], console: Console) -> int:
     from orchestrator.cluster import check_local_machine, make_root
     from orchestrator.flags import leading_words, parse
+    from orchestrator.networks import check_model_fits
 
     words = leading_words(arguments)
     recipe, machine = parse(words[0] if words else None, arguments[len(words) :])
+    check_model_fits(recipe)
     check_local_machine(machine)
     make_root(machine.root)
     from orchestrator.estimate import plan_text
@@ -123,9 +125,8 @@ def _run(arguments: Sequence[str], console: Console) -> int:
     bring_run(machine, recipe.name)
     from orchestrator.experiment import load_experiment
     from orchestrator.plan import make_plan
-    from orchestrator.roots import check_model_fits, import_weights
+    from orchestrator.roots import import_weights
 
-    check_model_fits(recipe)
     experiment = load_experiment(recipe, machine.root, must_exist=True)
     plan = make_plan([experiment])
     console.print(plan_text([experiment], plan, machine))
@@ -146,10 +147,13 @@ def _plan(arguments: Sequence[str], console: Console) -> int:
     from orchestrator.estimate import plan_text
     from orchestrator.experiment import load_experiment
     from orchestrator.flags import leading_words, parse
+    from orchestrator.networks import check_model_fits
     from orchestrator.plan import make_plan
 
     words = leading_words(arguments)
     parsed = [parse(name, arguments[len(words) :]) for name in words or [None]]
+    for recipe, _ in parsed:
+        check_model_fits(recipe)
     experiments = [
         load_experiment(recipe, machine.root, must_exist=False) for recipe, machine in parsed
     ]
