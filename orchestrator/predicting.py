@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TOP = 5
 #: Photos whose pixels are kept for the picture.
 MAX_DRAWN = 12
+PICTURE_ENDINGS = (".png", ".jpg", ".webp", ".svg", ".pdf")
 USAGE = "f2c predict demo staged_hl/h3-l5/s0 photo.jpg"
 
 
@@ -56,17 +57,28 @@ def predict(arguments: Sequence[str]) -> Predictions:
     """Predict the photos of a command line.
 
     Raises:
-        ConfigError: when the words do not fit or the recipe has no such cell.
+        ConfigError: when the words do not fit, the recipe has no such cell, or what is asked for
+            could not be written.
         DataError: when the cell is not trained, or with every photo that cannot be read.
     """
     options, words, flags = own_options("predict", _options(), arguments)
     if len(words) < 3:
         raise ConfigError(f"predict wants a recipe, a cell and photos: {USAGE}")
+    _check_targets(options.picture, options.json)
     photos = [Path(word) for word in words[2:]]
     if options.box and len(photos) > 1:
         raise ConfigError("--box is the object's place in one photo; give one photo at a time")
     cell = find_trained_cell(words[0], words[1], flags)
     return _predict(cell, photos, options)
+
+
+def _check_targets(picture: Path | None, json_file: str | None) -> None:
+    """Refuse what could not be written after predicting."""
+    if picture is not None and picture.suffix.lower() not in PICTURE_ENDINGS:
+        raise ConfigError(f"--picture {picture} does not end with {', '.join(PICTURE_ENDINGS)}")
+    for flag, file in (("--picture", picture), ("--json", json_file)):
+        if file is not None and Path(file).is_dir():
+            raise ConfigError(f"{flag} {file} is a folder; give a file in it")
 
 
 def _options() -> argparse.ArgumentParser:
