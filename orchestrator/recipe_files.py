@@ -59,6 +59,8 @@ def recipe_path(name: str, root: Path = Path("runs")) -> Path:
             return path
     if Path(name).is_dir():
         raise ConfigError(f"{name} is a folder without {RECORDED}, so no run's; name a recipe")
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        raise ConfigError(f"there is no file {name}")
     runs = [file.parent.name for file in sorted(root.glob(f"*/{RECORDED}"))]
     near = difflib.get_close_matches(name, [*shipped(), *runs], n=1)
     hint = f"did you mean {near[0]}? " if near else ""

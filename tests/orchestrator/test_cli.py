@@ -14,6 +14,22 @@ def test_s11_a_message_cannot_control_the_terminal(capsys):
     assert r"\x1b[2J\x07\udcff" in printed
 
 
+@pytest.mark.parametrize("name", ["/nope/x.yaml", "x.yml", "nope/x"])
+def test_c06_a_recipe_s_file_that_is_missing_is_called_so_without_a_list_of_names(name, capsys):
+    assert main(["plan", name]) == 2
+    assert capsys.readouterr().out.strip() == f"there is no file {name}"
+
+
+def test_d17_photos_of_one_class_are_refused(tmp_path, capsys):
+    for number in range(5):
+        photo = tmp_path / "photos" / "cat" / f"{number}.jpg"
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        photo.write_bytes(b"photo")
+    flags = ["--data.dataset", "folder", "--data.root", str(tmp_path / "photos")]
+    assert main(["plan", "demo", *flags, "--root", str(tmp_path / "runs")]) == 65
+    assert "folder has one class, 'cat'" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("verb", ["plan", "run"])
 @pytest.mark.parametrize(
     ("name", "complaint"),
