@@ -31,6 +31,10 @@ VERBS = {
 }
 
 
+#: Verbs with no options of their own, whose help is their line of the usage.
+WITHOUT_HELP = ("explain", "report", "sync")
+ABOUT_FLAGS = "The flags are those of the run: `f2c run RECIPE --help` lists them all."
+
 #: Commands in messages, to be printed as the user can run them.
 _COMMAND = re.compile(rf"\bf2c (?=(?:{'|'.join(VERBS)})\b)")
 #: What a message may hold of a stranger's file and no terminal should get.
@@ -55,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"; did you mean {near[0]}?" if near else ""
         console.print(f"f2c has no verb {verb}{hint}\n\n{usage()}")
         return 2
+    if verb in WITHOUT_HELP and {"-h", "--help"} & {*rest}:
+        console.print(f"usage: f2c {VERBS[verb]}\n\n{ABOUT_FLAGS}")
+        return 0
     try:
         return _VERBS[verb](rest, console)
     except KeyboardInterrupt:
@@ -111,11 +118,10 @@ def usage() -> str:
 
 def _run(arguments: Sequence[str], console: Console) -> int:
     from orchestrator.cluster import check_local_machine, make_root
-    from orchestrator.flags import leading_words, parse
+    from orchestrator.flags import parse_one
     from orchestrator.networks import check_model_fits
 
-    words = leading_words(arguments)
-    recipe, machine = parse(words[0] if words else None, arguments[len(words) :])
+    recipe, machine = parse_one(arguments)
     check_model_fits(recipe)
     check_local_machine(machine)
     make_root(machine.root)
@@ -167,14 +173,13 @@ def _plan(arguments: Sequence[str], console: Console) -> int:
 def _status(arguments: Sequence[str], console: Console) -> int:
     from orchestrator.estimate import notes
     from orchestrator.experiment import load_experiment
-    from orchestrator.flags import leading_words, parse
+    from orchestrator.flags import parse_one
     from orchestrator.inventory import take_inventory
     from orchestrator.plan import make_plan
     from orchestrator.results import cell_rows
     from trainables.store import Store
 
-    words = leading_words(arguments)
-    recipe, machine = parse(words[0] if words else None, arguments[len(words) :])
+    recipe, machine = parse_one(arguments)
     experiment = load_experiment(recipe, machine.root, must_exist=False)
     plan, store = make_plan([experiment]), Store(machine.root / "store")
     rows = cell_rows(experiment, plan, store, {})

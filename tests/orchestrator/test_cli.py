@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.cli import main
+from orchestrator.cli import VERBS, main
 from orchestrator.recipe_files import load_recipe, shipped
 from trainables.models import KNOWN, names
 
@@ -46,3 +46,22 @@ def test_the_networks_of_shipped_recipes_are_known_without_a_look_into_torchvisi
     recipes = [load_recipe(name) for name in shipped()]
     parts = [part for recipe in recipes for part in (recipe, *map(recipe.of, recipe.variants))]
     assert {part.model.name for part in parts} <= KNOWN <= set(names())
+
+
+@pytest.mark.parametrize("verb", ["run", "status", "prepare", "report", "sync"])
+def test_c01_a_second_recipe_is_refused_where_one_is_wanted(verb, tmp_path, capsys):
+    assert main([verb, "demo", "table2-cars", "--root", str(tmp_path)]) == 2
+    assert "one recipe" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_verb_has_help(verb, flag, capsys):
+    try:
+        status = main([verb, flag])
+    except SystemExit as stop:
+        status = stop.code
+    printed = capsys.readouterr().out.lower()
+    assert status == 0
+    assert printed.startswith("usage: f2c")
