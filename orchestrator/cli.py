@@ -173,7 +173,7 @@ def _plan(arguments: Sequence[str], console: Console) -> int:
 def _status(arguments: Sequence[str], console: Console) -> int:
     from orchestrator.estimate import notes
     from orchestrator.experiment import load_experiment
-    from orchestrator.flags import parse_one
+    from orchestrator.flags import parse_one, with_recipe
     from orchestrator.inventory import take_inventory
     from orchestrator.plan import make_plan
     from orchestrator.results import cell_rows
@@ -192,11 +192,13 @@ def _status(arguments: Sequence[str], console: Console) -> int:
         console.print(f"  {note}")
     for row in still[:10]:
         console.print(f"  {row['status']:9} {row['cell']}")
-    if not still:
-        console.print(f"results  {machine.root / recipe.name / 'results.parquet'}")
-        return 0
-    console.print(next_line("run", *arguments))
-    return 75
+    results = machine.root / recipe.name / "results.parquet"
+    if still or not results.is_file():
+        console.print(next_line("run", *arguments))
+    else:
+        console.print(f"results  {results}")
+        console.print(next_line("report", *with_recipe(arguments)))
+    return 75 if still else 0
 
 
 def _explain(arguments: Sequence[str], console: Console) -> int:
@@ -211,8 +213,12 @@ def _explain(arguments: Sequence[str], console: Console) -> int:
         raise ConfigError("explain wants a recipe and a cell: f2c explain demo staged_hl/h3-l5/s0")
     recipe, machine = parse(words[0], arguments[2:])
     plan = make_plan([load_experiment(recipe, machine.root, must_exist=False)])
-    for line in explain_cell(plan, words[1], Store(machine.root / "store")):
+    store = Store(machine.root / "store")
+    for line in explain_cell(plan, words[1], store):
         console.print(line)
+    entry = store.find(plan.cells[words[1]][1])
+    usable = entry is not None and entry.kind == "stage"
+    console.print(next_line(*(["export", *words] if usable else ["run", words[0]]), *arguments[2:]))
     return 0
 
 
@@ -246,6 +252,8 @@ def _predict(arguments: Sequence[str], console: Console) -> int:
         n_drawn = write_sheet(found.picture, title, found.photos, found.cell.entry)
         if found.json_file != "-":
             console.print(f"picture  {found.picture} ({n_drawn} of {len(found.photos)} photos)")
+    if found.json_file != "-":
+        console.print(next_line("export", *found.of))
     return 0
 
 

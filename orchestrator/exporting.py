@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from orchestrator.cluster import check_root
+from orchestrator.display import next_line
 from orchestrator.temperatures import calibration_of, in_words
 from orchestrator.trained_cell import TrainedCell, find_trained_cell, own_options
 from trainables.errors import ConfigError
@@ -58,6 +59,7 @@ def export(arguments: Sequence[str], console: Console) -> int:
     console.print(f"{target / RECORD}  {record['calibration']}")
     console.print("use it from Python, without this program:\n")
     console.print("\n".join(record["how_to_use"]))
+    console.print(f"\n{next_line('predict', *words, str(target / EXAMPLE), *flags)}")
     return 0
 
 

@@ -45,6 +45,11 @@ def leading_words(arguments: Sequence[str]) -> list[str]:
     return words
 
 
+def with_recipe(arguments: Sequence[str]) -> list[str]:
+    """The same command line with the default recipe's name where none is given."""
+    return [*([] if leading_words(arguments) else [default_recipe()]), *arguments]
+
+
 def standing_flags() -> list[str]:
     """Flags of every command on this machine: `F2C_FLAGS`, split as a shell would.
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from orchestrator.cluster import check_root
 from orchestrator.display import next_line
+from orchestrator.recipe_files import RECORDED
 from trainables.errors import ConfigError
 from trainables.store import Store
 
@@ -39,9 +40,17 @@ def collect(arguments: Sequence[str], console: Console) -> int:
             shutil.rmtree(folder, ignore_errors=True)
     word = "deleted" if delete else "could go"
     console.print(f"{len(found)} leftovers, {total / 1e6:.1f} MB {word}")
-    if found and not delete:
-        console.print(next_line("gc", "--root", str(root), "--delete"))
+    left = found and not delete
+    console.print(next_line(*(["gc", "--root", str(root), "--delete"] if left else _run_of(root))))
     return 0
+
+
+def _run_of(root: Path) -> list[str]:
+    """The command that tells of the newest run under a root, or plans a first one."""
+    runs = sorted(root.glob(f"*/{RECORDED}"), key=lambda file: file.stat().st_mtime)
+    if not runs:
+        return ["plan", "demo", "--root", str(root)]
+    return ["status", str(runs[-1].parent.absolute())]
 
 
 def leftovers(root: Path) -> Iterator[Path]:

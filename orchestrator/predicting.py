@@ -42,8 +42,9 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What `f2c predict` found, and where to put it."""
+    """What `f2c predict` found, and where to put it; `of` are the recipe, the cell and flags."""
 
+    of: tuple[str, ...]
     cell: TrainedCell
     view: ViewSpec
     calibration: "Calibration"
@@ -69,7 +70,7 @@ def predict(arguments: Sequence[str]) -> Predictions:
     if options.box and len(photos) > 1:
         raise ConfigError("--box is the object's place in one photo; give one photo at a time")
     cell = find_trained_cell(words[0], words[1], flags)
-    return _predict(cell, photos, options)
+    return _predict((*words[:2], *flags), cell, photos, options)
 
 
 def _check_targets(picture: Path | None, json_file: str | None) -> None:
@@ -96,7 +97,9 @@ def _options() -> argparse.ArgumentParser:
     return parser
 
 
-def _predict(cell: TrainedCell, photos: Sequence[Path], options: argparse.Namespace) -> Predictions:
+def _predict(
+    of: tuple[str, ...], cell: TrainedCell, photos: Sequence[Path], options: argparse.Namespace
+) -> Predictions:
     from trainables.predictor import WHOLE_PHOTO_4, load_predictor, see_photo
 
     view, forest = cell.view(as_is=options.as_is), _forest(cell, as_is=options.as_is)
@@ -119,7 +122,8 @@ def _predict(cell: TrainedCell, photos: Sequence[Path], options: argparse.Namesp
     if faults:
         raise DataError("\n".join(faults))
     notes = _notes(cell, boxed=bool(options.box))
-    return Predictions(cell, view, calibration, notes, tuple(found), options.json, options.picture)
+    where = (options.json, options.picture)
+    return Predictions(of, cell, view, calibration, notes, tuple(found), *where)
 
 
 def _forest(cell: TrainedCell, *, as_is: bool) -> "Forest | None":

@@ -1,5 +1,6 @@
 """`f2c sync`: what MLflow lacks of a run, out of the run's own record. Twice changes nothing."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from orchestrator.cluster import check_root
 from orchestrator.control import only_one
+from orchestrator.display import next_line, program
 from orchestrator.events import read_events
 from orchestrator.experiment import load_experiment
 from orchestrator.flags import leading_words, parse
@@ -44,6 +46,10 @@ def sync(arguments: Sequence[str], console: Console) -> int:
     if tracker.failure is not None:
         raise BusyError(f"MLflow was not reached ({tracker.failure}); run the same command again")
     console.print(f"MLflow has what {folder} records: {tracker.link}")
+    if uri.startswith("sqlite:"):
+        console.print(f"next     {program('mlflow')} ui --backend-store-uri {shlex.quote(uri)}")
+    else:
+        console.print(next_line("report", *arguments))
     return 0
 
 

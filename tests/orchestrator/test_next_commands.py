@@ -1,5 +1,6 @@
 """What a command names as the next one runs as printed, wherever the run is."""
 
+import json
 import shlex
 from pathlib import Path
 
@@ -9,6 +10,15 @@ import yaml
 from orchestrator.cli import main
 
 CELL = "staged_hl/h8-l8/s0"
+#: Words after the recipe's name (gc has none), and the verb of the next command.
+COMMANDS = [
+    (["status"], "report"),
+    (["explain", CELL], "export"),
+    (["explain", CELL, "--train.lr", "0.02"], "run"),
+    (["heatmap", "--images", "4"], "export"),
+    (["export", CELL], "predict"),
+    (["gc"], "status"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +65,41 @@ def test_prepare_names_a_plan_under_the_same_root(shared_data, tmp_path, capsys)
 def test_a_folder_that_is_no_run_is_called_so(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
     assert f"{tmp_path} is a folder without recipe.yaml" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("command", "following"), COMMANDS, ids=[" ".join(c) for c, _ in COMMANDS])
+def test_a_command_names_a_next_one_that_runs_as_printed(recipe, command, following, capsys):
+    verb, *words = command
+    root = recipe.parent / "runs"
+    named = [] if verb == "gc" else [str(recipe)]
+    assert main([verb, *named, *words, "--root", str(root)]) == 0
+    found = next_of(capsys.readouterr().out)
+    assert found[0] == following
+    if following != "run":  # which would train
+        assert main(found) == 0
+
+
+def test_predict_names_export_but_only_where_json_is_not_what_is_printed(recipe, capsys):
+    root = ["--root", str(recipe.parent / "runs")]
+    assert main(["export", str(recipe), CELL, *root]) == 0
+    predict = next_of(capsys.readouterr().out)
+    assert main(predict) == 0
+    assert next_of(capsys.readouterr().out) == ["export", str(recipe), CELL, *root]
+    assert main([*predict, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["cell"] == CELL
+
+
+def test_sync_names_the_command_that_shows_mlflow(recipe, capsys):
+    root = recipe.parent / "runs"
+    assert main(["sync", str(recipe), "--root", str(root)]) == 0
+    assert next_of(capsys.readouterr().out) == [
+        "ui",
+        "--backend-store-uri",
+        f"sqlite:///{root}/mlflow.db",
+    ]
+
+
+def test_a_store_that_has_all_of_a_run_that_wrote_no_results_names_the_run(recipe, capsys):
+    root = ["--root", str(recipe.parent / "runs"), "--name", "other"]
+    assert main(["status", str(recipe), *root]) == 0
+    assert next_of(capsys.readouterr().out) == ["run", str(recipe), *root]
