@@ -146,8 +146,8 @@ def facts_of(index: Index, data: DataSpec, root: Path) -> Facts:
         )
     if len(index.class_names) < 2:
         raise DataError(
-            f"{data.dataset} has one class, {index.class_names[0]!r}, which nothing can be told "
-            f"from; give photos of two or more (data.root is {data.root})"
+            f"{data.dataset} has one class, {''.join(index.class_names)!r}, which nothing can be "
+            f"told from; give photos of two or more (data.root is {data.root})"
         )
     return Facts(key, n_train, n_evaluate, len(index.class_names))
 
