@@ -6,6 +6,7 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from trainables.budget import budget_of
 REFRESH_PER_S = 2
 PLAIN_EVERY_S = 10.0
 RECENT = 6
+#: Share of a run that counts as done at its plan's pace, beside what is measured.
+PRIOR = 0.01
 
 
 @dataclass
@@ -35,9 +38,21 @@ class _Running:
 
 
 class Display:
-    """Follows a run's events. Work is counted in image passes, so the ETA weighs stages right."""
+    """Follows a run's events. Work is counted in image passes, so the ETA weighs stages right.
 
-    def __init__(self, plan: Plan, missing: frozenset[str], console: Console) -> None:
+    Attributes:
+        expected_s: of the whole run by its plan, None where nobody has said.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        missing: frozenset[str],
+        console: Console,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.expected_s: float | None = None
+        self._clock = clock
         self._plan = plan
         self._console = console
         self._missing = missing
@@ -46,7 +61,7 @@ class Display:
         self._running: dict[str, _Running] = {}
         self._recent: list[tuple[str, str, str, str]] = []
         self._ended = 0
-        self._began: float | None = None
+        self._measured_from: tuple[float, int] | None = None
         self._printed_at = 0.0
         self._lock = threading.Lock()
         self._live = Live(
@@ -74,7 +89,7 @@ class Display:
         """Take an event; print a plain line now and then where there is no terminal."""
         with self._lock:
             self._follow(event)
-        now = time.monotonic()
+        now = self._clock()
         if self._console.is_terminal or event["event"] not in ("epoch", "stage_end"):
             return
         if now - self._printed_at >= PLAIN_EVERY_S:
@@ -84,7 +99,6 @@ class Display:
     def _follow(self, event: Event) -> None:
         key = event.get("key", "")
         if event["event"] == "stage_start":
-            self._began = self._began or time.monotonic()
             epochs, _ = budget_of(self._plan.stages[key].spec)
             self._running[key] = _Running(event["name"], epochs)
         elif event["event"] == "epoch":
@@ -101,6 +115,8 @@ class Display:
         running.images_per_s = record["images_seen"] / max(record["seconds"], 1e-9)
         share = record["epoch"] / running.n_epochs
         self._passed[key] = round(self._plan.stages[key].images * share)
+        # What came before is no pace: processes started, libraries and kernels were loaded.
+        self._measured_from = self._measured_from or (self._clock(), sum(self._passed.values()))
 
     def _stage_end(self, key: str, event: Event) -> None:
         self._running.pop(key, None)
@@ -111,11 +127,13 @@ class Display:
         self._recent = [*self._recent, (name, event["status"], *accuracies)][-RECENT:]
 
     def eta_s(self) -> float | None:
-        """Seconds to the end at the speed so far; None before anything was trained."""
+        """Seconds to the end: at the plan's pace, ever more at the one since the first epoch."""
         passed = sum(self._passed.values())
-        if self._began is None or not passed:
+        if self.expected_s is None:
             return None
-        return (time.monotonic() - self._began) * (self._total - passed) / passed
+        since, before = self._measured_from or (self._clock(), passed)
+        spent_s = PRIOR * self.expected_s + self._clock() - since
+        return (self._total - passed) * spent_s / (PRIOR * self._total + passed - before)
 
     def line(self) -> str:
         """One line of progress."""
