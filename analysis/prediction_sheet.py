@@ -43,7 +43,7 @@ def write_sheet(file: Path, title: str, photos: Sequence[Prediction], entry: Ent
     """Draw the photos that kept their pixels, a row each, with the network's occlusion maps.
 
     Args:
-        file: PNG, SVG or PDF by its ending.
+        file: PNG, JPEG, WebP, SVG or PDF by its ending.
         title: over all of it.
         photos: of `predict`.
         entry: the stage that predicted them.

@@ -1,6 +1,5 @@
 """`f2c prepare`: bring a data set under `--root`, or make a recipe's views or forest now."""
 
-import shlex
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -11,9 +10,9 @@ import tyro
 from rich.console import Console
 
 from orchestrator.cluster import Machine, make_root, ray_session
-from orchestrator.display import program
+from orchestrator.display import next_line
 from orchestrator.experiment import Experiment, load_experiment
-from orchestrator.flags import leading_words, parse
+from orchestrator.flags import DEFAULT_ROOT, leading_words, parse_one
 from orchestrator.forest_training import ensure_forest
 from orchestrator.plan import make_plan
 from orchestrator.preparing import missing_views, photo_work, prepare_views, write_listings
@@ -44,13 +43,13 @@ def bring(arguments: Sequence[str], console: Console) -> int:
         return _prepare_forest(arguments[1:], console)
     if words and words[0] in DATASETS and words[0] != "synthetic":
         return _bring_dataset(words[0], arguments[1:], console)
-    return _prepare_recipe(words[0] if words else None, arguments[len(words) :], console)
+    return _prepare_recipe(arguments, console)
 
 
 def _bring_dataset(name: str, flags: Sequence[str], console: Console) -> int:
     def options(
         source: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
-        root: Path = Path("runs"),
+        root: Path = Path(DEFAULT_ROOT),
         *,
         download: bool = False,
         verify: bool = False,
@@ -80,7 +79,8 @@ def _bring_dataset(name: str, flags: Sequence[str], console: Console) -> int:
     if must_verify:
         verify(index, root / "data", console)
     plan = NEXT_PLAN.get(name, OWN_PLAN.format(name=name))
-    console.print(f"next  {program()} plan {plan} --data.root {shlex.quote(str(folder))}")
+    under = [] if root == Path(DEFAULT_ROOT) else ["--root", str(root)]
+    console.print(next_line("plan", *plan.split(), "--data.root", str(folder), *under))
     return 0
 
 
@@ -90,13 +90,13 @@ def _only_folder(folder: Path) -> Path:
     return inside[0] if len(inside) == 1 and len(list(folder.iterdir())) <= 2 else folder
 
 
-def _prepare_recipe(name: str | None, given: Sequence[str], console: Console) -> int:
-    flags = [flag for flag in given if flag != "--verify"]
-    recipe, machine = parse(name, flags)
+def _prepare_recipe(given: Sequence[str], console: Console) -> int:
+    arguments = [word for word in given if word != "--verify"]
+    recipe, machine = parse_one(arguments)
     make_root(machine.root)
     experiment = load_experiment(recipe, machine.root, must_exist=True)
     plan, data_root = make_plan([experiment]), machine.root / "data"
-    if len(flags) < len(given):
+    if len(arguments) < len(given):
         _verify_files(experiment, data_root, console)
     views = plan.views().values()
     missing = missing_views(experiment, views, data_root)
@@ -111,7 +111,7 @@ def _prepare_recipe(name: str | None, given: Sequence[str], console: Console) ->
             )
     n_ready = sum(view.data_key not in plan.streamed for view in views)
     console.print(f"ready: {n_ready} views under {data_root}")
-    console.print(f"next  {program()} run {shlex.join([*([name] if name else []), *flags])}")
+    console.print(next_line("run", *arguments))
     return 0
 
 
@@ -132,15 +132,14 @@ def _verify_files(experiment: Experiment, data_root: Path, console: Console) -> 
 
 def _prepare_forest(flags: Sequence[str], console: Console) -> int:
     """Train the forest of a recipe now: the same one that its run would train."""
-    words = leading_words(flags)
-    given = ["--superres.images" if flag == "--images" else flag for flag in flags[len(words) :]]
-    recipe, machine = parse(words[0] if words else None, given)
+    given = ["--superres.images" if flag == "--images" else flag for flag in flags]
+    recipe, machine = parse_one(given)
+    make_root(machine.root)
     data_key = "" if recipe.superres.images else _high_view_key(recipe, machine, console)
     began = time.perf_counter()
     entry = ensure_forest(recipe, data_key, machine.root, console.print)
     console.print(f"forest {entry.folder} ({time.perf_counter() - began:.0f} s)")
-    words_and_flags = shlex.join([*words, *given])
-    console.print(f"next  {program()} run {words_and_flags}")
+    console.print(next_line("run", *given))
     return 0
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from orchestrator.display import program
+from orchestrator.display import next_line, program
+from trainables.disk import FORBIDDEN
 from trainables.errors import BusyError, ConfigError, DataError
 from trainables.secrets import hide_secrets
 
@@ -29,6 +30,10 @@ VERBS = {
     "gc": "gc [--delete]          leftovers that no stage needs",
 }
 
+
+#: Verbs with no options of their own, whose help is their line of the usage.
+WITHOUT_HELP = ("explain", "report", "sync")
+ABOUT_FLAGS = "The flags are those of the run: `f2c run RECIPE --help` lists them all."
 
 #: Commands in messages, to be printed as the user can run them.
 _COMMAND = re.compile(rf"\bf2c (?=(?:{'|'.join(VERBS)})\b)")
@@ -54,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"; did you mean {near[0]}?" if near else ""
         console.print(f"f2c has no verb {verb}{hint}\n\n{usage()}")
         return 2
+    if verb in WITHOUT_HELP and {"-h", "--help"} & {*rest}:
+        console.print(f"usage: f2c {VERBS[verb]}\n\n{ABOUT_FLAGS}")
+        return 0
     try:
         return _VERBS[verb](rest, console)
     except KeyboardInterrupt:
@@ -79,6 +87,10 @@ def _fault(error: Exception, console: Console) -> int:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         console.print(f"{error.strerror or error}".partition(";")[0] + AFTER_FULL)
         return 75
+    if isinstance(error, OSError) and error.errno in FORBIDDEN and error.filename:
+        place = _shown(str(error.filename))
+        console.print(f"{place}: {error.strerror}; name another place, or have this one opened")
+        return 2
     console.print(_shown("".join(traceback.format_exception(error))))
     console.print("this is a fault of the program; finished stages are kept")
     return 70
@@ -106,10 +118,11 @@ def usage() -> str:
 
 def _run(arguments: Sequence[str], console: Console) -> int:
     from orchestrator.cluster import check_local_machine, make_root
-    from orchestrator.flags import leading_words, parse
+    from orchestrator.flags import parse_one
+    from orchestrator.networks import check_model_fits
 
-    words = leading_words(arguments)
-    recipe, machine = parse(words[0] if words else None, arguments[len(words) :])
+    recipe, machine = parse_one(arguments)
+    check_model_fits(recipe)
     check_local_machine(machine)
     make_root(machine.root)
     from orchestrator.estimate import plan_text
@@ -118,9 +131,8 @@ def _run(arguments: Sequence[str], console: Console) -> int:
     bring_run(machine, recipe.name)
     from orchestrator.experiment import load_experiment
     from orchestrator.plan import make_plan
-    from orchestrator.roots import check_model_fits, import_weights
+    from orchestrator.roots import import_weights
 
-    check_model_fits(recipe)
     experiment = load_experiment(recipe, machine.root, must_exist=True)
     plan = make_plan([experiment])
     console.print(plan_text([experiment], plan, machine))
@@ -141,33 +153,33 @@ def _plan(arguments: Sequence[str], console: Console) -> int:
     from orchestrator.estimate import plan_text
     from orchestrator.experiment import load_experiment
     from orchestrator.flags import leading_words, parse
+    from orchestrator.networks import check_model_fits
     from orchestrator.plan import make_plan
 
     words = leading_words(arguments)
     parsed = [parse(name, arguments[len(words) :]) for name in words or [None]]
+    for recipe, _ in parsed:
+        check_model_fits(recipe)
     experiments = [
         load_experiment(recipe, machine.root, must_exist=False) for recipe, machine in parsed
     ]
     console.print(plan_text(experiments, make_plan(experiments), parsed[0][1]))
     for word in words or [""]:
         flags = arguments[len(words) :]
-        console.print(
-            f"next  {program()} run {shlex.join([*filter(None, [word]), *flags])}".rstrip()
-        )
+        console.print(next_line("run", *filter(None, [word]), *flags))
     return 0
 
 
 def _status(arguments: Sequence[str], console: Console) -> int:
     from orchestrator.estimate import notes
     from orchestrator.experiment import load_experiment
-    from orchestrator.flags import leading_words, parse
+    from orchestrator.flags import parse_one, with_recipe
     from orchestrator.inventory import take_inventory
     from orchestrator.plan import make_plan
     from orchestrator.results import cell_rows
     from trainables.store import Store
 
-    words = leading_words(arguments)
-    recipe, machine = parse(words[0] if words else None, arguments[len(words) :])
+    recipe, machine = parse_one(arguments)
     experiment = load_experiment(recipe, machine.root, must_exist=False)
     plan, store = make_plan([experiment]), Store(machine.root / "store")
     rows = cell_rows(experiment, plan, store, {})
@@ -180,11 +192,13 @@ def _status(arguments: Sequence[str], console: Console) -> int:
         console.print(f"  {note}")
     for row in still[:10]:
         console.print(f"  {row['status']:9} {row['cell']}")
-    if not still:
-        console.print(f"results  {machine.root / recipe.name / 'results.parquet'}")
-        return 0
-    console.print(f"next  {program()} run {shlex.join(arguments)}".rstrip())
-    return 75
+    results = machine.root / recipe.name / "results.parquet"
+    if still or not results.is_file():
+        console.print(next_line("run", *arguments))
+    else:
+        console.print(f"results  {results}")
+        console.print(next_line("report", *with_recipe(arguments)))
+    return 75 if still else 0
 
 
 def _explain(arguments: Sequence[str], console: Console) -> int:
@@ -199,8 +213,12 @@ def _explain(arguments: Sequence[str], console: Console) -> int:
         raise ConfigError("explain wants a recipe and a cell: f2c explain demo staged_hl/h3-l5/s0")
     recipe, machine = parse(words[0], arguments[2:])
     plan = make_plan([load_experiment(recipe, machine.root, must_exist=False)])
-    for line in explain_cell(plan, words[1], Store(machine.root / "store")):
+    store = Store(machine.root / "store")
+    for line in explain_cell(plan, words[1], store):
         console.print(line)
+    entry = store.find(plan.cells[words[1]][1])
+    usable = entry is not None and entry.kind == "stage"
+    console.print(next_line(*(["export", *words] if usable else ["run", words[0]]), *arguments[2:]))
     return 0
 
 
@@ -234,6 +252,8 @@ def _predict(arguments: Sequence[str], console: Console) -> int:
         n_drawn = write_sheet(found.picture, title, found.photos, found.cell.entry)
         if found.json_file != "-":
             console.print(f"picture  {found.picture} ({n_drawn} of {len(found.photos)} photos)")
+    if found.json_file != "-":
+        console.print(next_line("export", *found.of))
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster import local_cpus
-from orchestrator.display import duration, program
+from orchestrator.display import duration, next_line, program
 from orchestrator.events import read_events
 from orchestrator.tracked_model import BestCell
 from orchestrator.tracking import Tracker
@@ -99,7 +99,7 @@ def last_words(
 def _next_command(outcome: "Outcome", arguments: Sequence[str]) -> str:
     given = shlex.join(arguments)
     if outcome.exit_status == 0:
-        return f"next     {program()} status {given}".rstrip()
+        return next_line("status", *arguments)
     if {row["status"] for row in outcome.rows} <= {"done", "diverged", "blocked"}:
         rate = outcome.experiment.recipe.train.lr / 3
         return (

@@ -78,11 +78,41 @@ def make_root(root: Path) -> None:
         ConfigError: when it cannot.
         OSError: ENOSPC when its disk is full.
     """
-    try:
+    with _told_of(root):
         if not root.exists():
             root.mkdir(parents=True, mode=0o700)
-        with tempfile.TemporaryFile(dir=root):
-            pass
+    check_root(root)
+
+
+def check_root(root: Path) -> None:
+    """See that a root can be written, where it is there: nobody shall learn it after computing.
+
+    Raises:
+        ConfigError: when it cannot.
+        OSError: ENOSPC when its disk is full.
+    """
+    with _told_of(root):
+        if root.exists():
+            with tempfile.TemporaryFile(dir=root):
+                pass
+
+
+def check_place(root: Path) -> None:
+    """Refuse a root that is no folder, or below what is none; one that is not there yet passes.
+
+    Raises:
+        ConfigError: naming the file in its place.
+    """
+    with _told_of(root):
+        place = next(p for p in (root, *root.absolute().parents) if p.exists())
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{place} is a file")
+
+
+@contextmanager
+def _told_of(root: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise

@@ -1,11 +1,13 @@
 """What a person sees while a run goes on: a live table, or plain lines where there is none."""
 
 import math
-import os
+import shlex
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +23,8 @@ from trainables.budget import budget_of
 REFRESH_PER_S = 2
 PLAIN_EVERY_S = 10.0
 RECENT = 6
+#: Share of a run that counts as done at its plan's pace, beside what is measured.
+PRIOR = 0.01
 
 
 @dataclass
@@ -34,9 +38,21 @@ class _Running:
 
 
 class Display:
-    """Follows a run's events. Work is counted in image passes, so the ETA weighs stages right."""
+    """Follows a run's events. Work is counted in image passes, so the ETA weighs stages right.
 
-    def __init__(self, plan: Plan, missing: frozenset[str], console: Console) -> None:
+    Attributes:
+        expected_s: of the whole run by its plan, None where nobody has said.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        missing: frozenset[str],
+        console: Console,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.expected_s: float | None = None
+        self._clock = clock
         self._plan = plan
         self._console = console
         self._missing = missing
@@ -45,7 +61,7 @@ class Display:
         self._running: dict[str, _Running] = {}
         self._recent: list[tuple[str, str, str, str]] = []
         self._ended = 0
-        self._began: float | None = None
+        self._measured_from: tuple[float, int] | None = None
         self._printed_at = 0.0
         self._lock = threading.Lock()
         self._live = Live(
@@ -73,7 +89,7 @@ class Display:
         """Take an event; print a plain line now and then where there is no terminal."""
         with self._lock:
             self._follow(event)
-        now = time.monotonic()
+        now = self._clock()
         if self._console.is_terminal or event["event"] not in ("epoch", "stage_end"):
             return
         if now - self._printed_at >= PLAIN_EVERY_S:
@@ -83,7 +99,6 @@ class Display:
     def _follow(self, event: Event) -> None:
         key = event.get("key", "")
         if event["event"] == "stage_start":
-            self._began = self._began or time.monotonic()
             epochs, _ = budget_of(self._plan.stages[key].spec)
             self._running[key] = _Running(event["name"], epochs)
         elif event["event"] == "epoch":
@@ -100,6 +115,8 @@ class Display:
         running.images_per_s = record["images_seen"] / max(record["seconds"], 1e-9)
         share = record["epoch"] / running.n_epochs
         self._passed[key] = round(self._plan.stages[key].images * share)
+        # What came before is no pace: processes started, libraries and kernels were loaded.
+        self._measured_from = self._measured_from or (self._clock(), sum(self._passed.values()))
 
     def _stage_end(self, key: str, event: Event) -> None:
         self._running.pop(key, None)
@@ -110,11 +127,13 @@ class Display:
         self._recent = [*self._recent, (name, event["status"], *accuracies)][-RECENT:]
 
     def eta_s(self) -> float | None:
-        """Seconds to the end at the speed so far; None before anything was trained."""
+        """Seconds to the end: at the plan's pace, ever more at the one since the first epoch."""
         passed = sum(self._passed.values())
-        if self._began is None or not passed:
+        if self.expected_s is None:
             return None
-        return (time.monotonic() - self._began) * (self._total - passed) / passed
+        since, before = self._measured_from or (self._clock(), passed)
+        spent_s = PRIOR * self.expected_s + self._clock() - since
+        return (self._total - passed) * spent_s / (PRIOR * self._total + passed - before)
 
     def line(self) -> str:
         """One line of progress."""
@@ -167,7 +186,11 @@ def program(name: str = "f2c") -> str:
     if shutil.which(name):
         return name
     beside = Path(sys.executable).with_name(name)
-    try:
-        return str(beside.relative_to(Path.cwd()))
-    except ValueError:
-        return os.fspath(beside)
+    with suppress(ValueError):
+        beside = beside.relative_to(Path.cwd())
+    return shlex.quote(str(beside))
+
+
+def next_line(*words: str) -> str:
+    """The last line of a command: the one that comes next, to be run as printed."""
+    return f"next     {program()} {shlex.join(words)}"

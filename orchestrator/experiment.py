@@ -144,6 +144,11 @@ def facts_of(index: Index, data: DataSpec, root: Path) -> Facts:
             f"{data.dataset} has {n_train} training and {n_evaluate} {evaluation_split(data)} "
             "photos; both are needed"
         )
+    if len(index.class_names) < 2:
+        raise DataError(
+            f"{data.dataset} has one class, {''.join(index.class_names)!r}, which nothing can be "
+            f"told from; give photos of two or more (data.root is {data.root})"
+        )
     return Facts(key, n_train, n_evaluate, len(index.class_names))
 
 

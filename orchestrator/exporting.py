@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
+from orchestrator.cluster import check_root
+from orchestrator.display import next_line
 from orchestrator.temperatures import calibration_of, in_words
 from orchestrator.trained_cell import TrainedCell, find_trained_cell, own_options
 from trainables.errors import ConfigError
@@ -44,6 +46,8 @@ def export(arguments: Sequence[str], console: Console) -> int:
 
         check_onnx_installed()
     cell = find_trained_cell(words[0], words[1], flags)
+    if options.to is None:
+        check_root(cell.root)
     target = options.to or cell.root / cell.recipe.name / "export" / cell.name.replace("/", "-")
     _check_target(target, cell)
     record = _export(cell, target, onnx=options.onnx)
@@ -55,6 +59,7 @@ def export(arguments: Sequence[str], console: Console) -> int:
     console.print(f"{target / RECORD}  {record['calibration']}")
     console.print("use it from Python, without this program:\n")
     console.print("\n".join(record["how_to_use"]))
+    console.print(f"\n{next_line('predict', *words, str(target / EXAMPLE), *flags)}")
     return 0
 
 

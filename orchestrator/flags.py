@@ -1,21 +1,39 @@
 """Command line -> recipe with its overrides, and how to run it."""
 
 import argparse
+import difflib
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import tyro
 from pydantic import ValidationError
+from tyro.constructors import (
+    ConstructorRegistry,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
 
-from orchestrator.cluster import Machine, local_gpus, settled
+from orchestrator.cluster import Machine, check_place, local_gpus, settled
 from orchestrator.recipe import Recipe
-from orchestrator.recipe_files import default_recipe, explain, load_recipe
+from orchestrator.recipe_files import (
+    all_fields,
+    default_recipe,
+    fault_in_words,
+    faults_text,
+    load_recipe,
+    root_of_run,
+)
 from trainables.bucket import is_bucket, local_root
 from trainables.errors import ConfigError
 from trainables.secrets import has_login
+from trainables.spec import Spec
+
+DEFAULT_ROOT = "runs"
 
 
 def leading_words(arguments: Sequence[str]) -> list[str]:
@@ -26,6 +44,11 @@ def leading_words(arguments: Sequence[str]) -> list[str]:
             break
         words.append(word)
     return words
+
+
+def with_recipe(arguments: Sequence[str]) -> list[str]:
+    """The same command line with the default recipe's name where none is given."""
+    return [*([] if leading_words(arguments) else [default_recipe()]), *arguments]
 
 
 def standing_flags() -> list[str]:
@@ -40,50 +63,78 @@ def standing_flags() -> list[str]:
         raise ConfigError(f"F2C_FLAGS is not a list of flags: {error}") from None
 
 
+def parse_one(arguments: Sequence[str]) -> tuple[Recipe, Machine]:
+    """What `parse` makes of a command line with one recipe, or none.
+
+    Raises:
+        ConfigError: for a second word, and as `parse` does.
+    """
+    words = leading_words(arguments)
+    if len(words) > 1:
+        raise ConfigError(f"one recipe at a time: {', '.join(words)} are {len(words)}")
+    return parse(words[0] if words else None, arguments[len(words) :])
+
+
+@dataclass(frozen=True)
+class _Flags:
+    """Any field of a recipe is a flag; beside them, these say where and how it is run.
+
+    Attributes:
+        recipe: what is run.
+        root: folder of runs, stages and prepared photos; or a bucket, as s3://BUCKET/FOLDER.
+        executor: ray runs stages side by side, inline one after another in this process.
+        address: local starts a Ray of its own; auto or HOST:PORT joins one that runs.
+        cpus_per_stage: CPUs that each stage gets; as many stages run as fit.
+        gpus_per_stage: share of a GPU that each stage gets, such as 0.5; left out, one where this
+            machine has any.
+        data_cpus_per_stage: CPUs that read the photos of each stage (data.mode: stream).
+        tracking_uri: of an MLflow server; left out, a database under the root.
+    """
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    root: str = DEFAULT_ROOT
+    executor: Literal["ray", "inline"] = "ray"
+    address: str = "local"
+    cpus_per_stage: int = 1
+    gpus_per_stage: float | None = None
+    data_cpus_per_stage: int = 1
+    tracking_uri: str | None = None
+
+
 def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
     """Load a recipe and apply flags such as `--train.epochs 3`.
 
     Args:
-        name: shipped name, path, or name of a run; None takes `F2C_RECIPE`, else the demo.
+        name: shipped name, path, name or folder of a run; None takes `F2C_RECIPE`, else the demo.
+            A run's folder brings its root along.
         flags: any field of the recipe, and those of `Machine`; after those of `F2C_FLAGS`, which
             cluster.yaml sets on the head.
 
     Raises:
-        ConfigError: for what the recipe refuses, and for a password in an address.
-        SystemExit: status 2 for unknown flags and wrong types, 0 after `--help`.
+        ConfigError: for unknown flags and for what the recipe refuses, all of it at once; and for a
+            password in an address.
+        SystemExit: status 2 for values of a wrong type, 0 after `--help`.
     """
-    given = [*standing_flags(), *flags]
-    default = load_recipe(name or default_recipe(), _root_of(given))
-
-    def both(  # noqa: PLR0913, PLR0917 - one a flag
-        recipe: Annotated[Recipe, tyro.conf.arg(name="")] = default,
-        root: str = "runs",
-        executor: Literal["ray", "inline"] = "ray",
-        address: str = "local",
-        cpus_per_stage: int = 1,
-        gpus_per_stage: float | None = None,
-        data_cpus_per_stage: int = 1,
-        tracking_uri: str | None = None,
-    ) -> Any:
-        gpus = gpus_per_stage
-        if gpus is None:
-            gpus = 1.0 if address == "local" and local_gpus() else 0.0
-        place = local_root(root), executor, address, cpus_per_stage, gpus, tracking_uri
-        copy_of = root if is_bucket(root) else None
-        return recipe, Machine(*place, copy_of, _data_cpus(recipe, executor, data_cpus_per_stage))
-
-    try:
-        recipe, machine = tyro.cli(
-            both, args=given, prog="f2c", config=(tyro.conf.AvoidSubcommands,)
-        )
-        checked = Recipe.model_validate_json(recipe.model_dump_json())
-    except ValidationError as error:
-        raise ConfigError("\n".join(explain(e) for e in error.errors())) from None
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    name = name or default_recipe()
+    own_root = root_of_run(name)
+    implied = [] if own_root is None else ["--root", str(own_root)]
+    given = [*standing_flags(), *implied, *flags]
+    default = _Flags(load_recipe(name, _root_of(given)))
+    found, rest = tyro.cli(
+        _Flags,
+        args=given,
+        default=default,
+        prog="f2c",
+        config=(tyro.conf.AvoidSubcommands,),
+        registry=_UNCHECKED,
+        return_unknown_args=True,
+    )
+    recipe = _checked(found.recipe, rest)
+    machine = _machine(found, recipe)
+    check_place(machine.root)
     if machine.tracking_uri is not None:
         check_tracking_uri(machine.tracking_uri)
-    return settled(checked, machine), machine
+    return settled(recipe, machine), machine
 
 
 def check_tracking_uri(uri: str) -> None:
@@ -100,12 +151,78 @@ def check_tracking_uri(uri: str) -> None:
         )
 
 
+_UNCHECKED = ConstructorRegistry()
+
+
+@_UNCHECKED.struct_rule
+def _as_given(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """Parts of a recipe as the flags have them: what is wrong is told at once, in `_checked`."""
+    kind = info.type
+    if not (isinstance(kind, type) and issubclass(kind, Spec)):
+        return None
+    default = info.default if isinstance(info.default, kind) else None
+    fields = []
+    for name, field in kind.model_fields.items():
+        plain = tyro.MISSING if field.is_required() else field.get_default()
+        value = plain if default is None else getattr(default, name)
+        fields.append(
+            StructFieldSpec(name, cast("Any", field.annotation), value, helptext=field.description)
+        )
+
+    def make(**values: Any) -> Spec:
+        return kind.model_construct(**values)
+
+    make.__doc__ = kind.__doc__  # what `--help` says of the flags together
+    return StructConstructorSpec(make, tuple(fields))
+
+
+def _checked(recipe: Recipe, rest: Sequence[str]) -> Recipe:
+    """The recipe, once nothing is wrong with it and all flags were understood."""
+    flags = [word for word in rest if word.startswith("--")]
+    faults = [f"{flag}: unknown flag{_near(flag)}" for flag in flags]
+    if rest and not flags:
+        faults = [f"{word}: belongs to no flag" for word in rest]
+    try:
+        checked = Recipe.model_validate_json(recipe.model_dump_json())
+    except ValidationError as error:
+        faults += [fault_in_words(one) for one in error.errors()]
+    else:
+        if not faults:
+            return checked
+    raise ConfigError(faults_text("flags", faults))
+
+
+def _near(flag: str) -> str:
+    known = [*(field.name for field in fields(_Flags)), *all_fields(Recipe)]
+    place = flag.removeprefix("--").partition("=")[0].replace("-", "_")
+    ends = [name for name in known if name.endswith(f".{place}")]
+    near = ends or difflib.get_close_matches(place, known, n=1)
+    shown = " or ".join(f"--{name.replace('_', '-')}" for name in near)
+    return f"; did you mean {shown}?" if near else ""
+
+
+def _machine(flags: _Flags, recipe: Recipe) -> Machine:
+    n_gpus = flags.gpus_per_stage
+    if n_gpus is None:
+        n_gpus = 1.0 if flags.address == "local" and local_gpus() else 0.0
+    return Machine(
+        local_root(flags.root),
+        flags.executor,
+        flags.address,
+        flags.cpus_per_stage,
+        n_gpus,
+        flags.tracking_uri,
+        flags.root if is_bucket(flags.root) else None,
+        _data_cpus(recipe, flags.executor, flags.data_cpus_per_stage),
+    )
+
+
 def _root_of(flags: Sequence[str]) -> Path:
     """Where runs are that may be named, before the flags can be read as a recipe's."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--root", default="runs", nargs="?")
+    parser.add_argument("--root", default=DEFAULT_ROOT, nargs="?")
     root = parser.parse_known_args(list(flags))[0].root
-    return Path(local_root(root or "runs"))
+    return Path(local_root(root or DEFAULT_ROOT))
 
 
 def _data_cpus(recipe: Recipe, executor: str, n_cpus: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.progress import track
 
+from orchestrator.display import next_line
 from orchestrator.publishing import named_run, write_pages
 from orchestrator.trained_cell import own_options
 from trainables.errors import ConfigError
@@ -49,6 +50,7 @@ def heatmap(arguments: Sequence[str], console: Console) -> int:
             console.print(f"{file.stem:8} {file}")
     for line in verdicts_of(heat):
         console.print(line)
+    console.print(next_line("export", *words, heat.cells[1], *flags))
     return 0
 
 

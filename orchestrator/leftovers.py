@@ -1,6 +1,5 @@
 """`f2c gc`: what lies under the root that no stage needs. Lists; deletes only when told to."""
 
-import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -10,9 +9,11 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from orchestrator.display import program
+from orchestrator.cluster import check_root
+from orchestrator.display import next_line
+from orchestrator.recipe_files import RECORDED
 from trainables.bucket import is_bucket, local_root
-from trainables.errors import BusyError
+from trainables.errors import BusyError, ConfigError
 from trainables.store import Store
 
 OLD_S = 24 * 3600
@@ -23,13 +24,19 @@ def collect(arguments: Sequence[str], console: Console) -> int:
 
     Raises:
         BusyError: when some cannot be deleted.
+        ConfigError: when the root is no folder, or cannot be written where it has to be.
     """
 
     def options(root: str = "runs", *, delete: bool = False) -> tuple[str, bool]:
         return root, delete
 
     root, delete = tyro.cli(options, args=list(arguments), prog="f2c gc")
-    sizes = {path: _size(path) for path in sorted(leftovers(local_root(root)))}
+    here = local_root(root)
+    if not here.is_dir():
+        raise ConfigError(f"--root {root} is no folder; name the one that your runs are in")
+    if delete:
+        check_root(here)
+    sizes = {path: _size(path) for path in sorted(leftovers(here))}
     for path, size_bytes in sizes.items():
         console.print(f"  {size_bytes / 1e6:8.1f} MB  {path}")
     left = [path for path in sizes if delete and not _removed(path)]
@@ -37,11 +44,19 @@ def collect(arguments: Sequence[str], console: Console) -> int:
     place = f" in this machine's copy of {root}" if is_bucket(root) else ""
     word = "deleted" if delete else "could go"
     console.print(f"{len(sizes) - len(left)} leftovers, {n_bytes / 1e6:.1f} MB {word}{place}")
-    if sizes and not delete:
-        console.print(f"next  {program()} gc --root {shlex.quote(root)} --delete")
     if left:
         raise BusyError(f"{len(left)} could not be deleted, as {left[0]}; see who owns them")
+    again = ["gc", "--root", root, "--delete"] if sizes and not delete else _run_of(here)
+    console.print(next_line(*again))
     return 0
+
+
+def _run_of(root: Path) -> list[str]:
+    """The command that tells of the newest run under a root, or plans a first one."""
+    runs = sorted(root.glob(f"*/{RECORDED}"), key=lambda file: file.stat().st_mtime)
+    if not runs:
+        return ["plan", "demo", "--root", str(root)]
+    return ["status", str(runs[-1].parent.absolute())]
 
 
 def leftovers(root: Path) -> Iterator[Path]:

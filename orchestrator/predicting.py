@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TOP = 5
 #: Photos whose pixels are kept for the picture.
 MAX_DRAWN = 12
+PICTURE_ENDINGS = (".png", ".jpg", ".webp", ".svg", ".pdf")
 USAGE = "f2c predict demo staged_hl/h3-l5/s0 photo.jpg"
 
 
@@ -41,8 +42,9 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What `f2c predict` found, and where to put it."""
+    """What `f2c predict` found, and where to put it; `of` are the recipe, the cell and flags."""
 
+    of: tuple[str, ...]
     cell: TrainedCell
     view: ViewSpec
     calibration: "Calibration"
@@ -56,17 +58,28 @@ def predict(arguments: Sequence[str]) -> Predictions:
     """Predict the photos of a command line.
 
     Raises:
-        ConfigError: when the words do not fit or the recipe has no such cell.
+        ConfigError: when the words do not fit, the recipe has no such cell, or what is asked for
+            could not be written.
         DataError: when the cell is not trained, or with every photo that cannot be read.
     """
     options, words, flags = own_options("predict", _options(), arguments)
     if len(words) < 3:
         raise ConfigError(f"predict wants a recipe, a cell and photos: {USAGE}")
+    _check_targets(options.picture, options.json)
     photos = [Path(word) for word in words[2:]]
     if options.box and len(photos) > 1:
         raise ConfigError("--box is the object's place in one photo; give one photo at a time")
     cell = find_trained_cell(words[0], words[1], flags)
-    return _predict(cell, photos, options)
+    return _predict((*words[:2], *flags), cell, photos, options)
+
+
+def _check_targets(picture: Path | None, json_file: str | None) -> None:
+    """Refuse what could not be written after predicting."""
+    if picture is not None and picture.suffix.lower() not in PICTURE_ENDINGS:
+        raise ConfigError(f"--picture {picture} does not end with {', '.join(PICTURE_ENDINGS)}")
+    for flag, file in (("--picture", picture), ("--json", json_file)):
+        if file is not None and Path(file).is_dir():
+            raise ConfigError(f"{flag} {file} is a folder; give a file in it")
 
 
 def _options() -> argparse.ArgumentParser:
@@ -84,7 +97,9 @@ def _options() -> argparse.ArgumentParser:
     return parser
 
 
-def _predict(cell: TrainedCell, photos: Sequence[Path], options: argparse.Namespace) -> Predictions:
+def _predict(
+    of: tuple[str, ...], cell: TrainedCell, photos: Sequence[Path], options: argparse.Namespace
+) -> Predictions:
     from trainables.predictor import WHOLE_PHOTO_4, load_predictor, see_photo
 
     view, forest = cell.view(as_is=options.as_is), _forest(cell, as_is=options.as_is)
@@ -107,7 +122,8 @@ def _predict(cell: TrainedCell, photos: Sequence[Path], options: argparse.Namesp
     if faults:
         raise DataError("\n".join(faults))
     notes = _notes(cell, boxed=bool(options.box))
-    return Predictions(cell, view, calibration, notes, tuple(found), options.json, options.picture)
+    where = (options.json, options.picture)
+    return Predictions(of, cell, view, calibration, notes, tuple(found), *where)
 
 
 def _forest(cell: TrainedCell, *, as_is: bool) -> "Forest | None":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from orchestrator.display import program
+from orchestrator.display import next_line
 from trainables.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,20 +80,21 @@ def write_pages(folder: Path, root: Path, *, through: str = "soft") -> list[Path
 
 
 def named_run(words: Sequence[str], flags: Sequence[str], usage: str) -> tuple[Path, Path]:
-    """The folder of a run, named by its recipe or by itself, and its root.
+    """The folder of a run, named by its recipe or by itself, and its root, which can be written.
 
     Raises:
-        ConfigError: when not one run is named.
+        ConfigError: when not one run is named, or its root cannot be written.
     """
+    from orchestrator.cluster import check_root
     from orchestrator.flags import parse
+    from orchestrator.recipe_files import root_of_run
 
     if len(words) != 1:
         raise ConfigError(f"one recipe, or the folder of a run, is wanted: {usage}")
-    folder = Path(words[0])
-    if folder.is_dir():
-        return folder, folder.parent
     recipe, machine = parse(words[0], flags)
-    return machine.root / recipe.name, machine.root
+    check_root(machine.root)
+    by_folder = root_of_run(words[0]) is not None
+    return Path(words[0]) if by_folder else machine.root / recipe.name, machine.root
 
 
 def report(arguments: Sequence[str], console: Console) -> int:
@@ -110,5 +111,5 @@ def report(arguments: Sequence[str], console: Console) -> int:
     for file in write_pages(folder, root):
         if file.suffix in (".html", ".png"):
             console.print(f"{file.stem:8} {file}")
-    console.print(f"next     {program()} status {words[0]}")
+    console.print(next_line("status", *arguments))
     return 0

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainables.spec import (
     DataSpec,
@@ -24,8 +24,15 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
+#: What a root holds beside its runs' folders; SQLite's own files lie beside a database.
+OF_THE_ROOT = frozenset(
+    ["store", "data", "datasets", "downloads", "speeds.json", "temperatures.json", "mlartifacts"]
+    + [f"mlflow.db{ending}" for ending in ("", "-journal", "-wal", "-shm")]
+)
+
+
 class LaterSpec(Spec):
-    """What differs in stages that keep their head (A8): "with a low learning rate"."""
+    """What differs in stages that keep their head: "with a low learning rate"."""
 
     lr: float | None = Field(default=None, gt=0.0)
     epochs: int | None = Field(default=None, ge=1)
@@ -35,7 +42,7 @@ class LaterSpec(Spec):
 class TrainRecipe(TrainingSpec):
     """Training of every stage, and what later stages change.
 
-    `budget: steps` gives every stage the updates that `epochs` passes over all photos make (A5).
+    `budget: steps` gives every stage the updates that `epochs` passes over all photos make.
     `replay_share` is the share of high photos in the low stage of `replay_hl`.
     `precision: auto` is settled by the machine before anything is planned (`cluster.settled`).
     """
@@ -50,7 +57,7 @@ class TrainRecipe(TrainingSpec):
 
 
 class SubsetRecipe(Spec):
-    """How the training images of a cell are drawn (A1 to A3)."""
+    """How the training images of a cell are drawn."""
 
     rule: Literal["nested", "stratified", "independent"] = "nested"
     relation: Literal["same", "independent", "disjoint"] = "same"
@@ -116,7 +123,7 @@ class CellsRecipe(Spec):
 
 
 class SuperresRecipe(Spec):
-    """How low photos are super-resolved (3.5), and the forest that does it (3.2).
+    """How low photos are super-resolved (section 3.5), and the forest that does it (3.2).
 
     `images` is a folder of sharp images that the forest learns from, such as T91; None takes the
     data set's own high-res training photos.
@@ -161,9 +168,13 @@ class LowTest(Spec):
 class Recipe(Spec):
     """An experiment by name: data, model, training, cells."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
-    description: str = ""
-    table: Literal["table1", "table2", "table3", "custom"] = "custom"
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="of the run, and its folder's"
+    )
+    description: str = Field(default="", description="what it is, in words")
+    table: Literal["table1", "table2", "table3", "custom"] = Field(
+        default="custom", description="of the paper that the results are shown as"
+    )
     data: DataSpec = DataSpec()
     auxiliary: DataSpec | None = None
     model: ModelSpec = ModelSpec()
@@ -176,8 +187,15 @@ class Recipe(Spec):
     sequences: dict[str, tuple[SequenceStage, ...]] = {}
     variants: dict[str, VariantRecipe] = {}
     tests: dict[str, LowTest] = {}
-    seeds: tuple[Seed, ...] = (0,)
-    vary: Vary = "all"
+    seeds: tuple[Seed, ...] = Field(default=(0,), description="every cell is run once with each")
+    vary: Vary = Field(default="all", description="what a seed draws: all of it, or one alone")
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, name: str) -> str:
+        if name in OF_THE_ROOT:
+            raise ValueError(f"{name} is the root's own; give the run another name")
+        return name
 
     @model_validator(mode="after")
     def _fields_together(self) -> "Recipe":

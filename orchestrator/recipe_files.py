@@ -4,12 +4,13 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import yaml
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from orchestrator.recipe import Recipe
 from trainables.errors import ConfigError
@@ -47,16 +48,20 @@ def shipped() -> list[str]:
 
 
 def recipe_path(name: str, root: Path = Path("runs")) -> Path:
-    """A shipped recipe by name, a YAML file by path, or what a run under a root has recorded.
+    """A shipped recipe, a YAML file, what the run in a folder or of a name under a root recorded.
 
     Raises:
         ConfigError: when it is none of them.
     """
     if name in shipped():
         return RECIPES / f"{name}.yaml"
-    for path in (Path(name), root / name / RECORDED):
+    for path in (Path(name), Path(name) / RECORDED, root / name / RECORDED):
         if path.is_file():
             return path
+    if Path(name).is_dir():
+        raise ConfigError(f"{name} is a folder without {RECORDED}, so no run's; name a recipe")
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        raise ConfigError(f"there is no file {name}")
     runs = [file.parent.name for file in sorted(root.glob(f"*/{RECORDED}"))]
     near = difflib.get_close_matches(name, [*shipped(), *runs], n=1)
     hint = f"did you mean {near[0]}? " if near else ""
@@ -64,6 +69,13 @@ def recipe_path(name: str, root: Path = Path("runs")) -> Path:
         f"no recipe named {name}: {hint}shipped are {', '.join(shipped())}; or give the path of a "
         f"YAML file, or the name of a run in {root}"
     )
+
+
+def root_of_run(name: str) -> Path | None:
+    """The root of a run that is named by its folder; None of what is named in another way."""
+    if name in shipped() or not (Path(name) / RECORDED).is_file():
+        return None
+    return Path(os.path.normpath(Path(name).absolute())).parent
 
 
 def load_recipe(name: str, root: Path = Path("runs")) -> Recipe:
@@ -92,11 +104,18 @@ def parse_recipe(text: str, source: str) -> Recipe:
         if not faults:
             return recipe
     except ValidationError as error:
-        faults += [(_line(lines, e["loc"]), explain(e)) for e in error.errors()]
+        faults += [(_line(lines, e["loc"]), fault_in_words(e)) for e in error.errors()]
     except (TypeError, ValueError) as error:
         faults.append((1, str(error)))
-    shown = "\n".join(f"  {source}:{line}: {fault}" for line, fault in sorted(faults))
-    raise ConfigError(f"{len(faults)} fault{'s'[: len(faults) > 1]} in the recipe\n{shown}")
+    raise ConfigError(
+        faults_text("recipe", [f"{source}:{line}: {fault}" for line, fault in sorted(faults)])
+    )
+
+
+def faults_text(what: str, faults: Sequence[str]) -> str:
+    """All that is wrong with a recipe or its flags, in one message."""
+    shown = "\n".join(f"  {fault}" for fault in faults)
+    return f"{len(faults)} fault{'s'[: len(faults) > 1]} in the {what}\n{shown}"
 
 
 def _mapping(text: str, source: str) -> tuple[yaml.Node, dict[Any, Any]]:
@@ -145,8 +164,8 @@ def _line(lines: dict[tuple[str | int, ...], int], place: tuple[str | int, ...])
     return lines.get(place, 1)
 
 
-def explain(error: Any) -> str:
-    """One of `ValidationError.errors()` in a sentence, with its place."""
+def fault_in_words(error: Any) -> str:
+    """One of the errors of pydantic's `ValidationError`: where it is and what is wrong."""
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{place}: unknown field{_did_you_mean(error['loc'])}"
@@ -168,14 +187,26 @@ def field_names(model: type[Spec], place: Sequence[str]) -> list[str]:
     """Fields that a recipe may set at a place such as ("train", "later")."""
     for part in place:
         field = model.model_fields.get(part)
-        if field is None:
+        nested = None if field is None else _nested(field)
+        if nested is None:
             return []
-        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        nested = [k for k in kinds if isinstance(k, type) and issubclass(k, Spec)]
-        if not nested:
-            return []
-        model = nested[0]
+        model = nested
     return list(model.model_fields)
+
+
+def all_fields(model: type[Spec], above: str = "") -> Iterator[str]:
+    """Every field that a flag can set, by its dotted name, such as `train.later.lr`."""
+    for name, field in model.model_fields.items():
+        nested = None if get_origin(field.annotation) is dict else _nested(field)
+        if nested is None:
+            yield f"{above}{name}"
+        else:
+            yield from all_fields(nested, f"{above}{name}.")
+
+
+def _nested(field: FieldInfo) -> type[Spec] | None:
+    kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
+    return next((k for k in kinds if isinstance(k, type) and issubclass(k, Spec)), None)
 
 
 def default_recipe() -> str:

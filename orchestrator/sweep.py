@@ -16,6 +16,7 @@ from rich.console import Console
 from orchestrator.cluster import Machine, bundles_of, ray_session
 from orchestrator.control import GRACE_S, Stop, only_one
 from orchestrator.display import Display, program
+from orchestrator.estimate import soonest_s
 from orchestrator.events import EventLog
 from orchestrator.executors import run_inline, run_tune
 from orchestrator.experiment import Experiment
@@ -125,7 +126,7 @@ class Sweep:
             launch = self._launch(inventory, log, stop)
             self._adopt(inventory, log, launch.leases)
             if inventory.missing:
-                self._execute(launch, display)
+                self._execute(launch, display, inventory)
         progress = launch.progress
         if progress.trained:
             trained = (self.store.find(key) for key in progress.trained)
@@ -206,12 +207,15 @@ class Sweep:
                 self.store.drop_progress(key, stage.name)
                 leases.forget(key)
 
-    def _execute(self, launch: Launch, display: Display) -> None:
+    def _execute(self, launch: Launch, display: Display, inventory: Inventory) -> None:
         began = time.perf_counter()
         with ExitStack() as stack:
             launch.progress.slots = self._open_slots(launch, stack)
             if launch.stop.event.is_set():
                 return
+            n_evaluate, slots = self.experiment.facts.n_evaluate, launch.progress.slots
+            at_best = (self._speeds(), n_evaluate, slots, self.machine.device)
+            display.expected_s = soonest_s(self.plan, inventory, *at_best)
             stack.enter_context(display)
             stack.enter_context(launch.leases.kept())
             self._run_stages(launch)

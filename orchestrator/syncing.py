@@ -1,12 +1,15 @@
 """`f2c sync`: what MLflow lacks of a run, out of the run's own record. Twice changes nothing."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from orchestrator.cluster import check_root
 from orchestrator.control import only_one
+from orchestrator.display import next_line, program
 from orchestrator.events import read_events
 from orchestrator.experiment import load_experiment
 from orchestrator.flags import leading_words, parse
@@ -22,7 +25,7 @@ def sync(arguments: Sequence[str], console: Console) -> int:
     """Mirror the record of a run into MLflow.
 
     Raises:
-        ConfigError: when not one recipe is named, or the run is going on.
+        ConfigError: when not one recipe is named, its root cannot be written, or it is going on.
         DataError: when it has left no record.
         BusyError: when MLflow could not be reached.
     """
@@ -30,6 +33,7 @@ def sync(arguments: Sequence[str], console: Console) -> int:
     if len(words) != 1:
         raise ConfigError("sync wants one recipe, with the flags of its run: f2c sync demo")
     recipe, machine = parse(words[0], arguments[1:])
+    check_root(machine.root)
     uri = tracking_uri(machine.root, machine.tracking_uri)
     folder = machine.root / recipe.name
     events = list(read_events(folder / "events.jsonl"))
@@ -42,6 +46,10 @@ def sync(arguments: Sequence[str], console: Console) -> int:
     if tracker.failure is not None:
         raise BusyError(f"MLflow was not reached ({tracker.failure}); run the same command again")
     console.print(f"MLflow has what {folder} records: {tracker.link}")
+    if uri.startswith("sqlite:"):
+        console.print(f"next     {program('mlflow')} ui --backend-store-uri {shlex.quote(uri)}")
+    else:
+        console.print(next_line("report", *arguments))
     return 0
 
 

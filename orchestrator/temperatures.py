@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.trained_cell import TrainedCell
-from trainables.disk import replace_text
+from trainables.disk import replace_text, where_writable
 from trainables.fingerprint import key_of
 from trainables.spec import ViewSpec
 
@@ -36,7 +36,8 @@ def calibration_of(cell: TrainedCell, predictor: "Predictor", *, as_is: bool) ->
 
     source = open_source(view, torch.device("cpu"))
     found = calibrate(predictor, source, held_out=view.spec.split == "validation")
-    replace_text(file, json.dumps(_read(file) | {key: asdict(found)}, indent=1))
+    with where_writable():
+        replace_text(file, json.dumps(_read(file) | {key: asdict(found)}, indent=1))
     return found
 
 

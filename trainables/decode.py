@@ -69,6 +69,8 @@ def read_photo(path: Path) -> NDArray[np.uint8]:
 
 
 def _decode(path: Path) -> NDArray[np.uint8]:
+    if path.is_dir():
+        raise DataError("it is a folder, not a photo")
     if not path.is_file():
         raise DataError("the file is missing")
     with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:

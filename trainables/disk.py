@@ -4,11 +4,14 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 #: How libraries spell ENOSPC that raise something else than OSError.
 FULL = ("No space left", "StorageFull")
+#: A place that may be read and not be written.
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def make_folders(folder: Path) -> None:
@@ -53,6 +56,16 @@ def replace_file(
 def replace_text(file: Path, text: str) -> None:
     """Put a text in UTF-8 in a file's place, see `replace_file`."""
     replace_file(file, lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+@contextmanager
+def where_writable() -> Iterator[None]:
+    """For what only saves time later: a place that may be read and not written is passed over."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FORBIDDEN:
+            raise
 
 
 def full_disk(error: Exception, folder: Path, written: Path) -> OSError | None:

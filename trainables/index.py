@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.disk import replace_text
+from trainables.disk import replace_text, where_writable
 from trainables.errors import DataError
 from trainables.fingerprint import key_of, seed_of
 from trainables.spec import DataSpec, Split
@@ -145,7 +145,8 @@ def file_sums(files: Sequence[Path], cache_file: Path) -> list[str]:
         digests = pool.map(_sha256, (file for _, file in unknown))
         known |= dict(zip((name for name, _ in unknown), digests, strict=True))
     if unknown:
-        replace_text(cache_file, json.dumps(known))
+        with where_writable():
+            replace_text(cache_file, json.dumps(known))
     return [known[name] for name in names]
 
 

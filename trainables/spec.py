@@ -42,7 +42,7 @@ class SyntheticSpec(Spec):
 
 
 class DataSpec(Spec):
-    """Which photos, and how their high and low views are made (section 4; A1-A3, A10-A14, A20).
+    """Which photos, and how their high and low views are made (section 4 of the paper).
 
     `mode` is when: before training, into views on disk (`resident`), or while a stage trains
     (`stream`). It changes no pixel and no order, so it is no part of any identity.
@@ -128,7 +128,7 @@ class LrcnnSpec(Spec):
 
 
 class ModelSpec(Spec):
-    """A network by name, where its weights come from, and its input convention (A9, A15, A16).
+    """A network by name, where its weights come from, and its input convention.
 
     `weights` is `none` (random), `torchvision` (its own download) or a file. `normalisation: auto`
     is Caffe's for Caffe's networks, otherwise torchvision's. `mean_image` is `none` or the file of

@@ -1,12 +1,14 @@
+import errno
 import os
 import stat
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from orchestrator import cluster
+from orchestrator import cli, cluster
 from orchestrator.cli import main
 from orchestrator.cluster import Machine, bfloat16_pays, make_root, ray_session, settled
 from orchestrator.growth import Node
@@ -70,6 +72,7 @@ def test_ray_that_is_slow_to_start_is_asked_twice_then_told_in_one_sentence(monk
     monkeypatch.setattr(cluster, "cluster_nodes", lambda: [Node(2, 0)])
     slow = SlowRay(starts_at=2)
     monkeypatch.setitem(sys.modules, "ray", slow)
+    monkeypatch.setattr(cluster, "lean_head", nullcontext)
     with ray_session(CPU) as slots:
         assert (slow.attempts, slots) == (2, 2)
     monkeypatch.setitem(sys.modules, "ray", SlowRay(starts_at=9))
@@ -89,6 +92,7 @@ def test_r06_s15_our_ray_is_private_local_and_without_a_dashboard(monkeypatch, t
     token.parent.mkdir()
     token.touch(mode=0o644)
     monkeypatch.setitem(sys.modules, "ray", RecordingRay(starts_at=1))
+    monkeypatch.setattr(cluster, "lean_head", nullcontext)
     monkeypatch.setattr(cluster, "cluster_nodes", lambda: [Node(2, 0)])
     with ray_session(CPU):
         temporary = Path(given["_temp_dir"])
@@ -116,6 +120,49 @@ def test_f04_a_root_that_cannot_be_written_is_refused_before_anything_else(tmp_p
     root = tmp_path / "file" / "runs"
     assert main(["run", "demo", "--root", str(root), "--gpus-per-stage", "0"]) == 2
     assert f"--root {root} cannot be written" in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["report", "demo"],
+        ["sync", "demo"],
+        ["heatmap", "demo", "--images", "12"],
+        ["gc", "--delete"],
+        ["prepare", "demo"],
+        ["run", "demo", "--gpus-per-stage", "0"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_f04_a_root_that_is_read_only_is_refused_before_anything_is_computed(
+    command, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(cluster.tempfile, "TemporaryFile", refuse)
+    assert main([*command, "--root", str(tmp_path)]) == 2
+    printed = capsys.readouterr().out.replace("\n", " ")
+    assert f"--root {tmp_path} cannot be written (Read-only file system)" in printed
+
+
+def refuse(**_options):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+@pytest.mark.parametrize("verb", ["plan", "status", "run", "report"])
+def test_f04_a_root_that_is_a_file_or_below_one_is_refused_by_every_verb(verb, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "file", tmp_path / "file" / "runs"):
+        assert main([verb, "demo", "--root", str(root)]) == 2
+        printed = capsys.readouterr().out.replace("\n", " ")
+        assert f"--root {root} cannot be written ({tmp_path / 'file'} is a file)" in printed
+
+
+def test_f04_a_file_that_may_not_be_written_is_named_without_a_traceback(monkeypatch, capsys):
+    def write(*_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/shared/report.html")
+
+    monkeypatch.setitem(cli._VERBS, "report", write)
+    assert main(["report", "demo"]) == 2
+    assert capsys.readouterr().out.startswith("/shared/report.html: Permission denied; name")
 
 
 def test_f04_a_file_system_that_is_read_only_is_refused(tmp_path):

@@ -84,3 +84,10 @@ def test_f16_of_a_bucket_the_copy_on_this_machine_is_cleared_up(tmp_path, capsys
     assert f"in this machine's copy of file://{there}" in said
     assert not here.exists()
     assert Store(there / "store").find(KEY).whole()
+
+
+def test_a_root_that_is_no_folder_is_refused_and_not_called_clean(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "none", tmp_path / "file"):
+        assert main(["gc", "--root", str(root)]) == 2
+        assert f"--root {root} is no folder" in capsys.readouterr().out

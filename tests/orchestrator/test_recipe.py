@@ -63,6 +63,11 @@ def test_s12_names_cannot_leave_the_root(name):
     assert "name" in faults(f"name: '{name}'\ncells: {{strategies: [high]}}\n")
 
 
+@pytest.mark.parametrize("name", ["store", "data", "mlflow.db", "mlartifacts", "speeds.json"])
+def test_s12_a_run_cannot_be_called_as_what_the_root_holds_beside_the_runs(name):
+    assert f"name: {name} is the root's own" in faults(f"name: {name}\n")
+
+
 @pytest.mark.parametrize(
     "text",
     [

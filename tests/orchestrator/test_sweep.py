@@ -22,7 +22,7 @@ from orchestrator.cluster import Machine
 from orchestrator.control import only_one
 from orchestrator.experiment import load_experiment
 from orchestrator.plan import make_plan
-from orchestrator.recipe import Recipe
+from orchestrator.recipe import OF_THE_ROOT, Recipe
 from orchestrator.sweep import Outcome, Sweep
 from trainables.entry import read_entry
 from trainables.evaluate import evaluate
@@ -97,6 +97,13 @@ def test_every_cell_is_done_and_each_shared_stage_was_trained_once(golden):
     assert list(frame["status"].unique()) == ["done"]
     assert len(frame) == CELLS
     assert len(outcome.progress.trained) == STAGES == len(weights(root))
+
+
+def test_a_root_holds_its_run_and_names_that_no_run_can_have(golden):
+    root, _ = golden
+    held = {path.name for path in root.iterdir() if not path.name.startswith(".")}
+    assert "small" in held
+    assert held - {"small"} <= OF_THE_ROOT
 
 
 def test_the_predictions_of_a_run_give_its_accuracies_photo_by_photo(golden):

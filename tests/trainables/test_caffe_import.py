@@ -6,9 +6,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from orchestrator.experiment import load_experiment
+from orchestrator.networks import check_model_fits
 from orchestrator.plan import make_plan
 from orchestrator.recipe import CellsRecipe, Recipe
-from orchestrator.roots import check_model_fits, import_weights
+from orchestrator.roots import import_weights
 from trainables.errors import ConfigError, DataError
 from trainables.models.mean_image import MEAN_IMAGE
 from trainables.spec import DataSpec, ModelSpec, SyntheticSpec

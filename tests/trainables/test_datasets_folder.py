@@ -106,6 +106,16 @@ def test_hidden_files_and_files_that_are_no_photos_are_passed_over(tmp_path):
     assert read(tmp_path).paths == ("a/1.jpg", "a/2.jpg")
 
 
+def test_d03_pictures_of_kinds_that_are_not_read_are_listed_and_never_passed_over(tmp_path):
+    make_photos(tmp_path, "train/a/1.jpg", "train/a/3.GIF", "train/a/deep/4.tif")
+    make_photos(tmp_path, "test/a/1.jpg", "test/a/5.heic", "test/a/notes.txt")
+    text = refusal(tmp_path)
+    assert "pictures of kinds that are not read (3):" in text
+    for name in ("train/a/3.GIF", "train/a/deep/4.tif", "test/a/5.heic"):
+        assert repr(name) in text
+    assert "save them as JPEG, PNG, BMP or WebP" in text
+
+
 def test_nested_photos_are_found(tmp_path):
     make_photos(tmp_path, "a/1.jpg", "a/deep/er/2.jpg")
     assert read(tmp_path).paths == ("a/1.jpg", "a/deep/er/2.jpg")

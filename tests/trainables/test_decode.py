@@ -123,7 +123,7 @@ def test_d03_what_is_no_photo_is_refused(tmp_path: Path, content: bytes, reason:
 
 def test_d03_missing_file_and_folder_are_refused(tmp_path: Path):
     assert "missing" in refusal(tmp_path / "nowhere.jpg")
-    assert "missing" in refusal(tmp_path)
+    assert refusal(tmp_path) == "it is a folder, not a photo"
 
 
 def test_d04_png_named_jpg_is_read(tmp_path: Path, photo: Image.Image):

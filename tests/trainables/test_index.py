@@ -1,4 +1,7 @@
+import errno
 import json
+import os
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -187,6 +190,19 @@ def test_key_differs_when_a_byte_does(photos, tmp_path):
     file = photos.root / photos.paths[7]
     file.write_bytes(b"X" + file.read_bytes())
     assert content_key(photos, cache) != before
+
+
+@pytest.mark.parametrize(("number", "passes"), [(errno.EROFS, True), (errno.ENOSPC, False)])
+def test_a_root_that_may_only_be_read_has_its_photos_summed_all_the_same(
+    photos, tmp_path, monkeypatch, number, passes
+):
+    def write(*_):
+        raise OSError(number, os.strerror(number))
+
+    expected = content_key(photos, tmp_path / "sums.json")
+    monkeypatch.setattr("trainables.index._write_cache", write)
+    with nullcontext() if passes else pytest.raises(OSError, match="No space"):
+        assert content_key(photos, tmp_path / "read-only.json") == expected
 
 
 def test_known_sums_are_not_computed_again(photos, tmp_path):

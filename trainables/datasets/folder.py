@@ -16,6 +16,14 @@ from trainables.spec import DataSpec
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
+#: Pictures that are not read; who leaves one in a class folder means it to be a photo.
+UNREAD_SUFFIXES = (
+    *(".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jpe", ".jfif"),
+    *(".ppm", ".pgm", ".tga", ".dng", ".cr2", ".nef"),
+)
+PICTURE_SUFFIXES = PHOTO_SUFFIXES.union(UNREAD_SUFFIXES)
+UNREAD_REMEDY = "save them as JPEG, PNG, BMP or WebP, or take them out of the class folders"
+
 _WHOLE = (math.nan, math.nan, math.nan, math.nan)
 
 
@@ -30,7 +38,8 @@ def read_index(data: DataSpec) -> Index:
       (relative to the file's folder) and `label`, optionally `x`, `y`, `w`, `h` (pixels, 0-based)
       and `split`; other columns are not read. CSV is UTF-8 with commas, semicolons or tabs.
 
-    Of class folders, hidden files and files that are no photo by their suffix are passed over.
+    Of class folders, hidden files and files that are no picture by their suffix are passed over;
+    pictures of a kind that is not read are refused, so that none is missing unsaid.
     There is one class table for all splits, in order of the names (numbers: of their values).
 
     Raises:
@@ -46,6 +55,10 @@ def read_index(data: DataSpec) -> Index:
         photos = read_photos(table)
     else:
         photos, names = _read_folders(checks.find_root(data, (), REMEDY))
+        unread = [
+            repr(photo.path) for photo in photos if photo.path.lower().endswith(UNREAD_SUFFIXES)
+        ]
+        checks.refuse(f"{root}: pictures of kinds that are not read", unread, UNREAD_REMEDY)
     return _build(data, root, photos, names)
 
 
@@ -106,7 +119,7 @@ def _read_folders(root: Path) -> tuple[list[Photo], list[str]]:
 def _read_classes(root: Path, folder: Path, split: str | None) -> tuple[list[Photo], list[str]]:
     entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
     files = [entry for entry in entries if not entry.is_dir()]
-    stray = [repr(str(file)) for file in files if _has_photo_suffix(file.name)]
+    stray = [repr(str(file)) for file in files if _is_picture(file.name)]
     checks.refuse("photos outside any class folder", stray, "move them into class folders")
     classes = [entry for entry in entries if entry.is_dir()]
     photos: list[Photo] = []
@@ -120,7 +133,7 @@ def _read_classes(root: Path, folder: Path, split: str | None) -> tuple[list[Pho
 
 
 def _walk(folder: str, root: Path, seen: set[Path]) -> Iterator[str]:
-    """Yield the photos under a folder, each real folder once, so that circles of links end."""
+    """Yield the pictures under a folder, each real folder once, so that circles of links end."""
     real = Path(folder).resolve()
     if real in seen:
         return
@@ -135,7 +148,7 @@ def _walk(folder: str, root: Path, seen: set[Path]) -> Iterator[str]:
             continue
         if _is_folder(entry):
             yield from _walk(entry.path, root, seen)
-        elif _has_photo_suffix(entry.name):
+        elif _is_picture(entry.name):
             yield entry.path
 
 
@@ -144,8 +157,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return Path(entry.path).is_dir() if is_link else entry.is_dir()
 
 
-def _has_photo_suffix(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES
+def _is_picture(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES
 
 
 def _find_table(root: Path) -> Path | None:

@@ -45,6 +45,10 @@ OWN: dict[str, Own] = {
 }
 
 
+#: Names that need no look into torchvision, which takes seconds to import: of shipped recipes.
+KNOWN = frozenset({*OWN, "squeezenet1_1"})
+
+
 class Network(NamedTuple):
     """A network and the name of its classifier layer, the prefix of that layer's parameters."""
 
@@ -67,7 +71,7 @@ def check_name(name: str) -> None:
     """
     if name.startswith(TIMM):
         _check_timm_name(name)
-    elif name not in OWN and name not in (known := names()):
+    elif name not in KNOWN and name not in (known := names()):
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         listing = "from trainables.models import names; print(*names())"
