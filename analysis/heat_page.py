@@ -3,6 +3,7 @@
 N photos.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.compare import DASH
 from analysis.heat_runs import HeatRun
-from analysis.heatmaps import paired
+from analysis.heatmaps import Paired, paired
 from analysis.pages import Page, write_page
 from analysis.statistics import holm
 
@@ -63,7 +65,8 @@ def compare_maps(heat: HeatRun) -> pd.DataFrame:
     Returns:
         One row a measure and group of photos: `measure`, `group`, `n_photos`, `first`, `second`
         (means), `difference` with its 95 % bootstrap interval `from`, `to`, Wilcoxon's `p`, and
-        `holm_p` over the measures of a group.
+        `holm_p` over the measures of a group. A measure that a network lacks on a photo is not
+        compared: NaN, and a p-value of 1.
     """
     first, second = (
         heat.measures.loc[heat.measures["cell"] == cell].reset_index(drop=True)
@@ -93,7 +96,8 @@ def _groups(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[str, ND
 
 def _measured(name: str, first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
     values = first[name].to_numpy(float), second[name].to_numpy(float)
-    found = paired(*values)
+    known = not np.isnan(values).any()
+    found = paired(*values) if known else Paired(math.nan, math.nan, math.nan, p_value=1.0)
     return {
         "measure": name,
         "n_photos": len(first),
@@ -143,8 +147,8 @@ def _whole(numbers: pd.DataFrame) -> pd.DataFrame:
             "first": _number(row, "first"),
             "second": _number(row, "second"),
             "second \N{MINUS SIGN} first [95 %]": _difference(row),
-            "Wilcoxon's p": f"{row['p']:.2g}",
-            "Holm's p": f"{row['holm_p']:.2g}",
+            "Wilcoxon's p": _p_value(row, "p"),
+            "Holm's p": _p_value(row, "holm_p"),
         }
         for row in rows
     ]
@@ -164,11 +168,17 @@ def _split(numbers: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 def _number(row: Mapping[Any, Any], name: str) -> str:
     _, factor, digits = MEASURES[str(row["measure"])]
-    return f"{factor * row[name]:.{digits}f}"
+    return DASH if math.isnan(row[name]) else f"{factor * row[name]:.{digits}f}"
+
+
+def _p_value(row: Mapping[Any, Any], name: str) -> str:
+    return DASH if math.isnan(row["difference"]) else f"{row[name]:.2g}"
 
 
 def _difference(row: Mapping[Any, Any]) -> str:
     _, factor, digits = MEASURES[str(row["measure"])]
+    if math.isnan(row["difference"]):
+        return DASH
     middle, low, high = (factor * row[name] for name in ("difference", "from", "to"))
     return f"{middle:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
@@ -186,6 +196,11 @@ def _notes(heat: HeatRun, numbers: pd.DataFrame) -> list[str]:
         "Deletion and insertion: mean confidence in the predicted class while pixels turn grey, or "
         "come back, hottest first.",
     ]
+    if numbers["difference"].hasnans:
+        lines.append(
+            f"{DASH}: there are photos whose logits are all equal, as a network's that has "
+            "collapsed; nothing is relative to them."
+        )
     if n < ENOUGH_PHOTOS:
         lines.append(f"{n} photos are too few to judge the claim; f2c heatmap computes more.")
     return lines

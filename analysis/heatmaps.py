@@ -5,6 +5,7 @@ A map's colours are spread over its own range, which says nothing of strength; s
 measured on the maps as they are, and areas against a threshold that the compared maps share.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -25,7 +26,8 @@ class Strength(NamedTuple):
     """How far the logits move: mean and largest H of a map, and energy, the sum over pixels.
 
     `relative` is the mean over the squared spread of the photo's own logits: networks whose logits
-    are larger throughout have larger maps, but not larger relative ones.
+    are larger throughout have larger maps, but not larger relative ones. NaN where these logits are
+    all equal, as a collapsed network's are: nothing is relative to them.
     """
 
     mean: float
@@ -40,15 +42,11 @@ def strength(heat_HW: Heat, logits: NDArray[np.floating]) -> Strength:
     Args:
         heat_HW: squared distances of the logits, not normalised.
         logits: of the photo itself, one a class.
-
-    Raises:
-        ValueError: when all logits are equal, so that nothing is relative to them.
     """
     spread = float(np.square(logits - np.mean(logits, dtype=float), dtype=float).sum())
-    if spread == 0:
-        raise ValueError("the logits are all equal")
     mean = float(heat_HW.mean(dtype=float))
-    return Strength(mean, float(heat_HW.max()), float(heat_HW.sum(dtype=float)), mean / spread)
+    relative = mean / spread if spread else math.nan
+    return Strength(mean, float(heat_HW.max()), float(heat_HW.sum(dtype=float)), relative)
 
 
 def joint_areas(heats_KHW: Sequence[Heat], threshold: float) -> list[float]:

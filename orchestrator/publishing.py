@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from orchestrator.display import next_line
-from trainables.errors import ConfigError
+from trainables.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ def publish(outcome: "Outcome", command: str, arguments: Sequence[str], console:
     try:
         write_record(outcome, command)
         frame, recipe = load(outcome.folder), load_recipe(outcome.folder)
-        _draw_some_heat(outcome, frame)
+        _draw_some_heat(outcome, frame, console)
         files = write_pages(outcome.folder, outcome.root)
         note = summary_markdown(frame, recipe)
     except BaseException as fault:
@@ -43,18 +43,23 @@ def publish(outcome: "Outcome", command: str, arguments: Sequence[str], console:
         console.print(line)
 
 
-def _draw_some_heat(outcome: "Outcome", frame: "pd.DataFrame") -> None:
+def _draw_some_heat(outcome: "Outcome", frame: "pd.DataFrame", console: Console) -> None:
     """Compute heat maps of the few photos that the report shows, where the run has none at all.
 
-    Those that `f2c heatmap` made stay, whatever was asked of it; a failed run gets none.
+    Those that `f2c heatmap` made stay, whatever was asked of it; a failed run gets none. What
+    cannot be drawn is said: the other pages do not need it.
     """
     from analysis.heat_network import HeatSettings
     from analysis.heat_runs import N_KEPT, heat_of, heat_of_plan
     from analysis.runs import load_plan
 
     folder = outcome.folder
-    if outcome.exit_status == 0 and heat_of_plan(folder, load_plan(folder)) is None:
+    if outcome.exit_status != 0 or heat_of_plan(folder, load_plan(folder)) is not None:
+        return
+    try:
         heat_of(folder, outcome.root, frame, HeatSettings(N_KEPT))
+    except (ConfigError, DataError) as fault:
+        console.print(f"no heat maps: {fault}")
 
 
 def write_pages(folder: Path, root: Path, *, through: str = "soft") -> list[Path]:

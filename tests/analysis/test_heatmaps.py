@@ -33,9 +33,10 @@ def test_relative_strength_does_not_grow_with_the_logits():
     assert large.relative == small.relative
 
 
-def test_strength_needs_logits_that_differ():
-    with pytest.raises(ValueError, match="equal"):
-        strength(HEAT, np.array([2.0, 2.0]))
+def test_a_collapsed_networks_map_is_relative_to_nothing():
+    found = strength(HEAT, np.array([2.0, 2.0]))
+    assert found[:3] == (2.0, 4.0, 8.0)
+    assert np.isnan(found.relative)
 
 
 def test_areas_share_the_threshold_of_the_largest_map():

@@ -48,6 +48,17 @@ def test_few_photos_decide_nothing_and_the_page_says_so(tmp_path):
     assert "20 photos are too few" in next(f for f in written if f.suffix == ".md").read_text()
 
 
+def test_a_collapsed_network_has_a_dash_for_its_strength_and_everything_else_is_compared(tmp_path):
+    heat = heat_run(200, 1.2)
+    heat.measures.loc[heat.measures["cell"] == CELLS[0], "relative"] = np.nan
+    assert list(verdicts(compare_maps(heat)).values()) == ["held", "undecided"]
+    page = write_heat_page(heat, "a set", tmp_path)[1].read_text()
+    row = next(line for line in page.splitlines() if line.startswith("| strength relative"))
+    assert row.count("\N{EN DASH}") == 4
+    assert "logits are all equal" in page
+    assert "nan" not in page
+
+
 def test_kept_heat_maps_come_back_and_are_used_for_the_same_stages_only(tmp_path):
     heat = heat_run(8, 1.2)
     write_heat(tmp_path, heat)

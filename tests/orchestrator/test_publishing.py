@@ -1,12 +1,18 @@
 """The pages of a run, and what MLflow is told where they cannot be written."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from mlflow import MlflowClient
 
 from orchestrator.cli import main
+from trainables.errors import ConfigError, DataError
+from trainables.predictor import Predictor
+
+ONE_CELL = {"high": [0], "low": [8]}
 
 
 @pytest.mark.parametrize(
@@ -29,10 +35,36 @@ def test_a_fault_among_the_pages_leaves_no_run_open_in_mlflow_and_loses_no_point
     assert "test/accuracy_low" in stage.data.metrics
 
 
-def run(root: Path, fields: dict) -> int:
-    """`f2c run` of a recipe with one cell of one stage."""
+@pytest.mark.parametrize("kind", [ConfigError, DataError])
+def test_heat_maps_that_cannot_be_computed_are_said_in_a_line_and_the_pages_written(
+    tmp_path, small_recipe, monkeypatch, capsys, kind
+):
+    def heat_of(*_: object) -> None:
+        raise kind("the two see photos of 12 px and 24 px")
+
+    monkeypatch.setattr("analysis.heat_runs.heat_of", heat_of)
+    assert run(tmp_path, small_recipe) == 0
+    words = capsys.readouterr().out
+    assert "no heat maps: the two see photos of 12 px and 24 px\n" in words
+    assert (tmp_path / "small" / "report.html").is_file()
+    assert mlflow_runs(tmp_path)[0].info.status == "FINISHED"
+
+
+def test_a_run_whose_networks_have_collapsed_gets_its_pages(tmp_path, small_recipe, monkeypatch):
+    def logits(network: Predictor, photos_NCHW: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(photos_NCHW), network.spec.n_classes)
+
+    monkeypatch.setattr(Predictor, "logits", logits)
+    assert run(tmp_path, small_recipe, cells={"high": [0, 8], "low": [8]}) == 0
+    page = (tmp_path / "small" / "tables" / "heatmaps.md").read_text()
+    assert "logits are all equal" in page
+    assert (tmp_path / "small" / "report.html").is_file()
+
+
+def run(root: Path, fields: dict, cells: Mapping = ONE_CELL) -> int:
+    """`f2c run` of a recipe, of one cell of one stage if not told otherwise."""
     file = root / "small.yaml"
-    file.write_text(yaml.safe_dump(fields | {"cells": {"high": [0], "low": [8]}}))
+    file.write_text(yaml.safe_dump(fields | {"cells": cells}))
     return main(["run", str(file), "--root", str(root), "--executor", "inline"])
 
 
