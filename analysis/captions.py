@@ -1,7 +1,7 @@
 """What is said above and below a table, in plain text."""
 
 from analysis import paper
-from analysis.compare import AT_CHANCE, Comparison
+from analysis.compare import AT_CHANCE, Comparison, of_same_seeds, rivals_of
 from analysis.setting import Setting, deviations, paper_dataset
 
 
@@ -58,4 +58,8 @@ def _incomplete(comparison: Comparison) -> list[str]:
     if not found:
         return []
     more = f"; and {len(found) - 8} more" if len(found) > 8 else ""
-    return [f"Incomplete: {'; '.join(found[:8])}{more}."]
+    lines = [f"Incomplete: {'; '.join(found[:8])}{more}."]
+    rivals = (rivals_of(comparison, column) for column in comparison.columns)
+    if not all(of_same_seeds(comparison, places) for places in rivals):
+        lines.append("Bold where all have the same seeds only.")
+    return lines

@@ -112,8 +112,8 @@ def _chance(grid: Grid) -> list[str]:
         )
     lines = [f"Intervals: {how}."]
     if grid.left_out:
-        named = ", ".join(map(str, grid.left_out))
-        lines.append(f"Left out: seeds with too few of the cells ({named}).")
+        seeds = f"seed{'s' * (len(grid.left_out) > 1)} {', '.join(map(str, grid.left_out))}"
+        lines.append(f"Left out: {seeds}, with too few of the cells.")
     if grid.n_lacking:
         lines.append(f"Left out: {grid.n_lacking} cells that not every seed has.")
     return lines

@@ -1,7 +1,7 @@
 """A table of ours beside the paper's: rows, columns and, at every place, both numbers."""
 
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ class Entry:
         paper: the published number.
         mark: the paper's dagger or star.
         status: of our cell; `quoted` or `not planned` where there can be none.
-        n_seeds: seeds done, of `n_planned`.
+        seeds: those that are done, of `n_planned`.
         above_chance: whether ours is; see `statistics.above_chance_all`. True without a number.
     """
 
@@ -39,9 +39,14 @@ class Entry:
     paper: float = math.nan
     mark: str = ""
     status: str = "not planned"
-    n_seeds: int = 0
+    seeds: tuple[int, ...] = ()
     n_planned: int = 0
     above_chance: bool = True
+
+    @property
+    def n_seeds(self) -> int:
+        """How many seeds are done."""
+        return len(self.seeds)
 
 
 @dataclass(frozen=True)
@@ -92,17 +97,25 @@ def best_places(comparison: Comparison) -> set[Place]:
     """Places to print in bold.
 
     Table 2: the better of the dagger and the star of a column, the two that the paper calls
-    directly comparable. Other tables: the best of a column.
+    directly comparable. Other tables: the best of a column. None where they are of other seeds.
     """
     best: set[Place] = set()
     for column in comparison.columns:
-        rivals = _rivals(comparison, column)
+        rivals = rivals_of(comparison, column)
+        if not of_same_seeds(comparison, rivals):
+            continue
         top = max(rivals.values(), default=math.nan)
         best |= {place for place, ours in rivals.items() if ours == top}
     return best
 
 
-def _rivals(comparison: Comparison, column: str) -> dict[Place, float]:
+def of_same_seeds(comparison: Comparison, places: Iterable[Place]) -> bool:
+    """Whether the cells at some places are means over the same seeds."""
+    return len({comparison.entries[place].seeds for place in places}) < 2
+
+
+def rivals_of(comparison: Comparison, column: str) -> dict[Place, float]:
+    """Our numbers of a column, in percent, of which the best is told; none of fewer than two."""
     grid = comparison.table == "table2"
     rivals = {
         place: entry.ours
@@ -210,7 +223,7 @@ def _columns_of(table: str, cell: Mapping[Hashable, Any]) -> Iterator[tuple[str,
 def _measured(cell: Mapping[Hashable, Any], test: str) -> Entry:
     name = f"accuracy_{test}"
     mean, low, high = (100 * float(cell[name + end]) for end in ("", "_from", "_to"))
-    counts = (int(cell["n_seeds"]), int(cell["n_planned"]))
+    counts = (cell["done_seeds"], int(cell["n_planned"]))
     above = bool(cell[f"above_chance_{test}"])
     return Entry(mean, low, high, math.nan, "", str(cell["status"]), *counts, above)
 

@@ -187,9 +187,9 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per cell-without-seed: `cell` (its name without the seed), `IDENTITY`, `status` (the
-        gravest of its seeds), `n_seeds` (done), `n_planned`, `n_test`, `n_classes`, `interval`
-        (`seeds`, `photos` or nothing), and for the test `high` and `low` the fractions
-        `accuracy_T`, `accuracy_T_from`, `accuracy_T_to`, NaN where no seed is done.
+        gravest of its seeds), `done_seeds` (sorted), `n_seeds` (done), `n_planned`, `n_test`,
+        `n_classes`, `interval` (`seeds`, `photos` or nothing), and for the test `high` and `low`
+        the fractions `accuracy_T`, `accuracy_T_from`, `accuracy_T_to`, NaN where no seed is done.
     """
     group = frame.groupby(list(IDENTITY), sort=False, observed=True).ngroup().to_numpy()
     first = np.unique(group, return_index=True)[1]
@@ -204,6 +204,7 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     columns |= {name: frame[name].to_numpy()[first] for name in IDENTITY}
     columns |= {
         "status": np.array(STATUSES)[gravest],
+        "done_seeds": _seeds_of(frame["seed"].to_numpy()[done], group[done], n_done),
         "n_seeds": n_done,
         "n_planned": np.bincount(group, minlength=len(first)),
         "n_test": _of_first(n_test, group, done, len(first)),
@@ -213,6 +214,14 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     for test in TESTS:
         columns |= _accuracies(frame, f"accuracy_{test}", group, done, len(first))
     return pd.DataFrame(columns)
+
+
+def _seeds_of(
+    seeds: NDArray[np.int64], group: NDArray[np.int64], counts: NDArray[np.int64]
+) -> list[tuple[int, ...]]:
+    """The seeds of each group, sorted."""
+    in_groups = seeds[np.lexsort((seeds, group))]
+    return [tuple(of.tolist()) for of in np.split(in_groups, np.cumsum(counts))[:-1]]
 
 
 def _of_first(

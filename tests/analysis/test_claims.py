@@ -158,7 +158,7 @@ def test_seeds_with_few_of_the_cells_are_left_out_by_name(grid, recipe, tmp_path
     found = grid_of(both, photos_of(both))
     assert (found.n_seeds, found.left_out, found.n_lacking) == (1, (3,), 0)
     text = write_claims(both, found, recipe, tmp_path)[1].read_text()
-    assert "Left out: seeds with too few of the cells (3)." in text
+    assert "Left out: seed 3, with too few of the cells." in text
 
 
 def test_a_cell_that_one_seed_lacks_is_left_out_of_all(grid, recipe, tmp_path):

@@ -3,7 +3,9 @@ import math
 import pandas as pd
 import pytest
 
+from analysis.captions import notes
 from analysis.compare import best_places, compare, text
+from analysis.setting import setting_of
 from trainables.errors import DataError
 
 
@@ -81,6 +83,30 @@ def test_best_of_table2_is_the_better_of_dagger_and_star(make_cell):
         make_cell("table2", "mixed", (3, 3), status="failed"),
     ]
     assert best_places(compare(pd.DataFrame(cells), "table2")) == {("Mixed", "L2")}
+
+
+@pytest.mark.parametrize(("seeds", "best"), [((0, 1), {("H2", "L2")}), ((1,), set()), ((), set())])
+def test_the_better_one_is_told_over_the_same_seeds_only(make_cell, seeds, best):
+    cells = [
+        *(make_cell("table2", "staged_hl", (2, 2), seed, low=0.40) for seed in seeds),
+        *(make_cell("table2", "mixed", (2, 2), seed, low=0.39) for seed in (0, 1)),
+    ]
+    comparison = compare(pd.DataFrame(cells), "table2")
+    assert best_places(comparison) == best
+
+
+def test_a_column_where_a_row_lacks_a_seed_has_no_best(make_cell, recipe):
+    cells = [
+        make_cell("table1", "high", (8, 0), 0, high=0.8),
+        make_cell("table1", "high", (8, 0), 1, status="missing"),
+        *(make_cell("table1", "low", (0, 8), seed, high=0.7) for seed in (0, 1)),
+    ]
+    frame = pd.DataFrame(cells)
+    comparison = compare(frame, "table1")
+    assert best_places(comparison) == set()
+    assert "Bold where all have the same seeds only." in notes(
+        comparison, setting_of(frame, recipe)
+    )
 
 
 def test_best_of_table1_is_the_best_of_a_column(make_cell):

@@ -126,6 +126,7 @@ def test_over_seeds_takes_the_t_interval(make_cell):
     assert found == pytest.approx(seed_interval(values))
     assert (row["cell"], row["n_seeds"], row["n_planned"]) == ("high/h8-l0", 3, 3)
     assert (row["interval"], row["status"]) == ("seeds", "done")
+    assert row["done_seeds"] == (0, 1, 2)
 
 
 def test_over_seeds_takes_the_binomial_interval_of_one_seed(make_cell):
@@ -144,6 +145,7 @@ def test_over_seeds_tells_the_gravest_status_and_counts_the_done(make_cell):
     ]
     (row,) = over_seeds(pd.DataFrame(cells)).to_dict("records")
     assert (row["status"], row["n_seeds"], row["n_planned"]) == ("diverged", 1, 3)
+    assert row["done_seeds"] == (0,)
     assert row["accuracy_low"] == 0.5
 
 

@@ -15,6 +15,7 @@ from analysis.heat_page import MEASURES, compare_maps, verdicts, write_heat_page
 from analysis.heat_runs import HeatRun, load_heat, write_heat
 from analysis.outputs import write_outputs
 from analysis.reliability import calibration_error, reliability
+from analysis.shown import shown_cells
 
 CELLS = ("low/h0-l8/s0", "staged_hl/h8-l8/s0")
 
@@ -33,6 +34,21 @@ def heat_run(n_photos: int, larger: float) -> HeatRun:
     names = ("plain", "<b>&$x$")
     settings, measures = HeatSettings(n_photos), pd.DataFrame(rows)
     return HeatRun(CELLS, ("a", "b"), settings, measures, names, images_NHWC, (first, second))
+
+
+def test_cells_are_shown_of_one_seed_that_has_most_strategies_and_photos(make_cell):
+    cells = {
+        ("staged_hl", (8, 8), 0): "missing",
+        ("staged_hl", (8, 4), 0): "done",
+        ("staged_hl", (8, 8), 1): "done",
+        ("mixed", (8, 8), 0): "done",
+        ("mixed", (8, 8), 1): "done",
+        ("low", (0, 8), 2): "done",
+    }
+    made = [make_cell("table2", *cell, status=status) for cell, status in cells.items()]
+    shown = {"mixed/h8-l8/s1": "mixed", "staged_hl/h8-l8/s1": "staged_hl"}
+    assert shown_cells(pd.DataFrame(made)) == shown
+    assert shown_cells(pd.DataFrame(made[:1])) == {}
 
 
 def test_a_claim_holds_where_every_measure_is_shown_to_be_larger():
