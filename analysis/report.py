@@ -19,7 +19,7 @@ from analysis.photo_cards import photo_cards
 from analysis.photos import PREDICTIONS_FILE
 from analysis.report_page import PAGE, figure_section, heading, inline, picture
 from analysis.runs import load, load_plan, load_recipe
-from analysis.setting import deviations, setting_of
+from analysis.setting import describe, deviations, setting_of
 from analysis.tables import STYLE, html_table
 
 REPORT_FILE = "report.html"
@@ -138,10 +138,12 @@ def _head(run: Run) -> str:
         )
     )
     part = "" if done == total else " part"
-    description = html.escape(str(run.recipe.get("description") or ""))
+    n_test = int(run.frame["n_test"].max())
+    photos = f"{setting.n_images} photos to train on" + f", {n_test} to test on" * (n_test > 0)
+    lines = [f"{setting.title}; {photos}.", describe(run.recipe)]
+    paragraphs = "".join(f"<p>{html.escape(line)}</p>\n" for line in filter(None, lines))
     return (
-        f"<h1>{html.escape(name)}</h1>\n<p>{description}</p>\n<p>{html.escape(setting.title)}.</p>"
-        f'\n<p class="state{part}">{html.escape(state)}</p>'
+        f'<h1>{html.escape(name)}</h1>\n{paragraphs}<p class="state{part}">{html.escape(state)}</p>'
     )
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 DATASET_NAMES = {
     "cars": "Stanford Cars",
     "cub200": "CUB-200-2011",
+    "folder": "own photos",
     "synthetic": "synthetic",
 }
 PAPER_DATASETS = {"table1": "cars", "table2": "cars", "table3": "cub200"}
@@ -89,6 +90,28 @@ def setting_of(frame: pd.DataFrame, recipe: Mapping[str, Any]) -> Setting:
             if name in set(frame["strategy"]) and isinstance(variant, Mapping)
         ),
     )
+
+
+def describe(recipe: Mapping[str, Any]) -> str:
+    """A recipe's description, empty where it tells of a shipped recipe's photos or network.
+
+    Args:
+        recipe: of `recipe.yaml`, perhaps a shipped one with other fields on the command line.
+    """
+    from orchestrator.recipe_files import load_recipe, shipped
+
+    description = str(recipe.get("description") or "")
+    lenders = (load_recipe(name).model_dump(mode="json") for name in shipped())
+    lent_by = next((fields for fields in lenders if fields["description"] == description), None)
+    alike = lent_by is None or _identity(recipe, lent_by) == _identity(lent_by, lent_by)
+    return description if alike else ""
+
+
+def _identity(recipe: Mapping[str, Any], lent_by: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that say which table of which photos through which network; not where they lie."""
+    data = lent_by["data"] | _section(recipe, "data")
+    told = {name: value for name, value in data.items() if name not in {"root", "mode"}}
+    return told | {"table": recipe.get("table"), "network": _section(recipe, "model").get("name")}
 
 
 def at_own_resolution(frame: pd.DataFrame, recipe: Mapping[str, Any]) -> pd.DataFrame:

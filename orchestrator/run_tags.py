@@ -58,12 +58,13 @@ def run_name(cell: str) -> str:
 
 
 def experiment_note(recipe: Recipe) -> str:
-    """The description of an experiment: what it reproduces and how."""
+    """The description of an experiment, true of every recipe of its table and data set."""
+    table = recipe.table.replace("table", "Table ")
+    what = "Strategies" if recipe.table == "custom" else table
     return (
-        f"{recipe.description}\n\nReproduces {recipe.table} of Peng, Hoffman, Yu, Saenko: "
-        f"*Fine-to-coarse knowledge transfer for low-res image classification* (ICIP 2016) with "
-        f"{recipe.model.name} on {recipe.data.dataset}.\n\nCommand: `f2c run {recipe.name}`. "
-        "Click + to unfold a sweep's stages."
+        f"{what} of Peng, Hoffman, Yu, Saenko: *Fine-to-coarse knowledge transfer for low-res "
+        f"image classification* (ICIP 2016) on data set `{recipe.data.dataset}`. Each sweep's "
+        "parameters say with what it was made. Click + to unfold its stages."
     )
 
 

@@ -13,6 +13,7 @@ from analysis.cost import costs, summary
 from analysis.learning import epochs_of, kinds_of
 from analysis.photo_cards import shown_cells
 from analysis.report import write_report
+from orchestrator.recipe_files import load_recipe
 from trainables.errors import DataError
 
 EPOCH = {"step": 1, "loss": 1.0, "accuracy": 0.5, "lr": 0.1, "images_seen": 8, "seconds": 1.0}
@@ -79,6 +80,17 @@ def test_it_says_that_a_run_is_complete_or_what_is_missing(run, tmp_path, frame)
     frame.to_parquet(run / "results.parquet")
     page = write_report(run, tmp_path).read_text()
     assert "Not complete: 1 of 2 cells are done (1 failed)" in page
+
+
+def test_it_begins_with_what_is_true_of_its_own_photos_not_with_a_shipped_recipes_words(
+    run, tmp_path, recipe
+):
+    lent = load_recipe("table2-cars").description
+    own = recipe["data"] | {"dataset": "folder"}
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"description": lent, "data": own}))
+    page = write_report(run, tmp_path).read_text()
+    assert "own photos, tiny, low-res 16 px on a 48 px canvas, 1 seed; 400 photos" in page
+    assert "Stanford Cars, 8,144" not in page
 
 
 def test_sections_stand_in_the_order_in_which_one_reads(run, tmp_path):

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.setting import deviations, setting_of
+from analysis.setting import describe, deviations, setting_of
+from orchestrator.recipe_files import load_recipe
 
 PAPERS = {
     "data": {"dataset": "cars", "canvas_px": 227, "resolution_px": 50},
@@ -41,6 +42,29 @@ def test_a_subset_of_classes_and_a_validation_split_are_told(papers):
 
 def test_table3_is_compared_with_birds(papers):
     assert "data set Stanford Cars (paper: CUB-200-2011)" in deviations(papers, "table3")
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "told"),
+    [
+        ("data", {"root": "/photos/cars", "mode": "stream"}, True),
+        ("model", {"weights": "mine.safetensors"}, True),
+        ("data", {"dataset": "folder"}, False),
+        ("data", {"classes": 20}, False),
+        ("data", {"resolution_px": 25}, False),
+        ("model", {"name": "squeezenet1_1"}, False),
+    ],
+)
+def test_a_shipped_recipes_words_are_told_of_its_own_data_and_network_only(section, changes, told):
+    shipped = load_recipe("table2-cars")
+    fields = shipped.model_dump(mode="json") | {"name": "mine"}
+    fields[section] |= changes
+    assert describe(fields) == (shipped.description if told else "")
+
+
+def test_a_users_own_words_are_told_whatever_they_are_of():
+    assert describe({"description": "mine", "data": {"dataset": "folder"}}) == "mine"
+    assert describe({"data": None}) == ""
 
 
 def test_a_custom_table_has_no_counterpart(papers):

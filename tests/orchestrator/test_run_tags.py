@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.run_tags import run_name, sweep_id
+from orchestrator.recipe import Recipe
+from orchestrator.run_tags import experiment_note, run_name, sweep_id
 from trainables.spec import SuperresSpec
 
 
@@ -46,3 +47,15 @@ def test_other_files_are_another_sweep(experiment):
         replace(made, variants={"mine": variant}),
     )
     assert len({sweep_id(each) for each in (made, *others)}) == 4
+
+
+def test_an_experiments_note_is_true_of_every_recipe_whose_runs_it_holds():
+    first = {"name": "first", "table": "table2", "data": {"dataset": "folder"}}
+    second = {"name": "second", "description": "others", "model": {"name": "tiny"}}
+    notes = [
+        experiment_note(Recipe.model_validate(fields, strict=False))
+        for fields in (first, first | second, first | {"table": "custom"})
+    ]
+    assert notes[0] == notes[1]
+    assert notes[0].startswith("Table 2 of Peng")
+    assert "custom" not in notes[2]
