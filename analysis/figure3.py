@@ -65,7 +65,7 @@ def draw_figure3(heat: HeatRun, *, through: str = "soft") -> "Figure":
 
 def _titles(heat: HeatRun, through: str) -> list[str]:
     kind = "filtered by" if through == "soft" else "cut out by"
-    first, second = (cell.rpartition("/")[0] for cell in heat.cells)
+    first, second = heat.names
     return ["low-res photo", first, second, f"{kind}\n{first}", f"{kind}\n{second}"]
 
 
@@ -94,13 +94,13 @@ def _show(panel: "Axes", picture: NDArray) -> None:
 
 def _says(heat: HeatRun, place: int) -> str:
     lines = []
-    for cell in heat.cells:
+    for cell, name in zip(heat.cells, heat.names, strict=True):
         rows = heat.measures.loc[heat.measures["cell"] == cell]
         row = rows.iloc[place]
         sign = "right" if row["predicted"] == row["label"] else "wrong"
-        lines.append(f"{cell.split('/')[0]}: {sign}")
-    name = heat.class_names[int(heat.measures.iloc[2 * place]["label"])]
-    return "\n".join([_wrapped(name), *lines])
+        lines.append(f"{name}: {sign}")
+    label = heat.class_names[int(heat.measures.iloc[2 * place]["label"])]
+    return "\n".join([_wrapped(label), *lines])
 
 
 def _wrapped(name: str, width: int = 18) -> str:

@@ -55,7 +55,7 @@ def write_heat_page(heat: HeatRun, setting: str, folder: Path) -> list[Path]:
     """
     numbers = compare_maps(heat)
     title = f"Heat maps of {heat.cells[1]} against {heat.cells[0]}: {setting}"
-    tables = [_whole(numbers), *_split(numbers)]
+    tables = [_whole(numbers, heat.names), *_split(numbers, heat.names)]
     return write_page(folder, "heatmaps", Page(title, tables, _notes(heat, numbers)), numbers)
 
 
@@ -139,14 +139,15 @@ def _verdict(rows: pd.DataFrame) -> str:
     return "held" if bool(((rows["from"].to_numpy() > 0) & shown).all()) else "undecided"
 
 
-def _whole(numbers: pd.DataFrame) -> pd.DataFrame:
+def _whole(numbers: pd.DataFrame, names: tuple[str, str]) -> pd.DataFrame:
+    first, second = names
     rows = numbers.loc[numbers["group"] == ALL].to_dict("records")
     lines = [
         {
             "measure": MEASURES[str(row["measure"])][0],
-            "first": _number(row, "first"),
-            "second": _number(row, "second"),
-            "second \N{MINUS SIGN} first [95 %]": _difference(row),
+            first: _number(row, "first"),
+            second: _number(row, "second"),
+            f"{second} \N{MINUS SIGN} {first} [95 %]": _difference(row),
             "Wilcoxon's p": _p_value(row, "p"),
             "Holm's p": _p_value(row, "holm_p"),
         }
@@ -155,12 +156,13 @@ def _whole(numbers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines).set_index("measure")
 
 
-def _split(numbers: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def _split(numbers: pd.DataFrame, names: tuple[str, str]) -> Iterator[pd.DataFrame]:
     """Differences by who was right, of groups that have more than one photo."""
     columns: dict[str, list[str]] = {}
     for row in numbers.to_dict("records"):
         if row["group"] != ALL and row["n_photos"] > 1:
-            name = f"{row['group']} ({row['n_photos']})"
+            group = row["group"].replace("the first", names[0]).replace("the second", names[1])
+            name = f"{group} ({row['n_photos']})"
             columns.setdefault(name, []).append(_difference(row))
     if columns:
         yield pd.DataFrame(columns, index=pd.Index([text for text, _, _ in MEASURES.values()]))
@@ -187,9 +189,9 @@ def _notes(heat: HeatRun, numbers: pd.DataFrame) -> list[str]:
     n = int(numbers["n_photos"].to_numpy().max())
     said = "; ".join(f"they {claim}: {verdict}" for claim, verdict in verdicts(numbers).items())
     lines = [
-        f"First: {heat.cells[0]}. Second: {heat.cells[1]}. The same {n} low-res test photos, "
-        f"chosen at random; patch {heat.patch_px} px, every {heat.settings.stride_px} px.",
-        f"The paper (section 4.3) says of the second's maps: {said}.",
+        f"The same {n} low-res test photos for both, chosen at random; patch {heat.patch_px} px, "
+        f"every {heat.settings.stride_px} px.",
+        f"The paper (section 4.3) says of the maps of {heat.names[1]}: {said}.",
         "Areas share one threshold for both maps of a photo; energy is the sum of the squared "
         "distances of the logits, and larger for a network whose logits are larger throughout; the "
         "relative strength is not. Intervals: bootstrap over photos.",

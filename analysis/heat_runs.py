@@ -62,6 +62,12 @@ class HeatRun:
         """Side of the patch."""
         return self.settings.patch_of(self.images_NHWC.shape[2])
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """The cells as readers are told them: without the seed where both have the same."""
+        (first, *seeds), (second, *others) = (cell.rsplit("/", 1) for cell in self.cells)
+        return (first, second) if seeds == others else self.cells
+
     def second_by_row(self) -> dict[int, NDArray[np.float32]]:
         """The kept maps (H, W) of the second cell, by the photo's row in the index."""
         rows = self.measures.loc[self.measures["cell"] == self.cells[1], "row"].tolist()

@@ -138,7 +138,7 @@ def _head(run: Run) -> str:
         )
     )
     part = "" if done == total else " part"
-    n_test = int(run.frame["n_test"].max())
+    n_test = int(run.frame["n_test"].to_numpy().max(initial=0))
     photos = f"{setting.n_images} photos to train on" + f", {n_test} to test on" * (n_test > 0)
     lines = [f"{setting.title}; {photos}.", describe(run.recipe)]
     paragraphs = "".join(f"<p>{html.escape(line)}</p>\n" for line in filter(None, lines))

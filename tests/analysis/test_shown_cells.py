@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis.classes import class_gains
-from analysis.figure3 import write_figure3
+from analysis.figure3 import draw_figure3, write_figure3
 from analysis.forgetting import curves_of, forgetting, high_accuracies
 from analysis.heat_network import HeatSettings
 from analysis.heat_page import MEASURES, compare_maps, verdicts, write_heat_page
@@ -73,6 +73,29 @@ def test_a_collapsed_network_has_a_dash_for_its_strength_and_everything_else_is_
     assert row.count("\N{EN DASH}") == 4
     assert "logits are all equal" in page
     assert "nan" not in page
+
+
+def test_the_page_names_both_cells_over_their_numbers(tmp_path):
+    heat = heat_run(20, 1.2)
+    page = write_heat_page(heat, "a set", tmp_path)[1].read_text().replace("\\", "")
+    first, second = (cell.removesuffix("/s0") for cell in CELLS)
+    assert f"|  | {first} | {second} | {second} \N{MINUS SIGN} {first} [95 %] |" in page
+    assert f"says of the maps of {second}" in page
+
+
+def test_figure_3_says_which_cell_was_right(tmp_path):
+    heat = heat_run(8, 1.2)
+    cells = ("staged_hl/h0-l8/s0", "staged_hl/h8-l8/s0")
+    measures = heat.measures.replace({"cell": dict(zip(CELLS, cells, strict=True))})
+    figure = draw_figure3(replace(heat, cells=cells, measures=measures))
+    label = figure.axes[0].get_ylabel()
+    assert label == "plain\nstaged_hl/h0-l8: right\nstaged_hl/h8-l8: right"
+    assert [axes.get_title() for axes in figure.axes[1:3]] == ["staged_hl/h0-l8", "staged_hl/h8-l8"]
+
+
+def test_cells_that_differ_in_their_seed_keep_it(tmp_path):
+    heat = replace(heat_run(8, 1.2), cells=("low/h0-l8/s0", "low/h0-l8/s1"))
+    assert heat.names == heat.cells
 
 
 def test_kept_heat_maps_come_back_and_are_used_for_the_same_stages_only(tmp_path):
