@@ -20,10 +20,15 @@ from analysis.statistics import holm, mcnemar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SIGNIFICANCE = 0.05
 #: Classes named at each end; the CSV has all.
 N_NAMED = 8
+#: More classes are not named on the chart's axis.
+MAX_ON_AXIS = 25
+#: The chart's axis reaches so far both ways, also where nothing changes.
+LEAST_POINTS = 5.0
 DOTS_PER_IN = 110
 
 
@@ -82,13 +87,17 @@ def write_classes(
     if not {"low", "staged_hl"} <= cells.keys():
         return []
     low = predictions.loc[predictions["test"] == "low"]
-    first, second = (low.loc[low["cell"] == cells[s]] for s in ("low", "staged_hl"))
+    pair = [cells[strategy] for strategy in ("low", "staged_hl")]
+    first, second = (low.loc[low["cell"] == cell] for cell in pair)
     gains = class_gains(first, second, class_names(run))
-    title = f"{cells['staged_hl']} against {cells['low']}, class by class"
-    page = Page(f"{title}: {setting_of(frame, recipe).title}", [_texts(gains)], _notes(gains))
+    setting = setting_of(frame.loc[frame["cell"].isin(pair)], recipe)
+    title = f"{pair[1]} against {pair[0]}, class by class: {setting.title}"
+    figure = draw_gains(gains, [cell.rpartition("/")[0] for cell in pair])
     return [
-        *write_page(run / "tables", "classes", page, gains),
-        *_draw(gains, run / "figures"),
+        *write_page(
+            run / "tables", "classes", Page(title, [_texts(gains)], class_notes(gains)), gains
+        ),
+        *save_figure(figure, run / "figures", "classes", dots_per_in=DOTS_PER_IN),
     ]
 
 
@@ -118,37 +127,54 @@ def _texts(gains: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("class")
 
 
-def _notes(gains: pd.DataFrame) -> list[str]:
+def class_notes(gains: pd.DataFrame) -> list[str]:
+    """What is said below the gains of classes, of `class_gains`."""
     gain = gains["gain_points"].to_numpy()
     real = int((gains["holm_p"].to_numpy() < SIGNIFICANCE).sum())
-    return [
+    lines = [
         f"Of {len(gains)} classes {(gain > 0).sum()} are recognised better, {(gain < 0).sum()} "
         f"worse and {(gain == 0).sum()} as well; for {real} the difference is real (Holm's p over "
         "all classes, McNemar's exact test).",
-        "Classes have few test photos each: the order of the list is mostly luck.",
     ]
+    if not real:
+        lines.append("Classes have few test photos each: the order of the list is mostly luck.")
+    return lines
 
 
-def _draw(gains: pd.DataFrame, folder: Path) -> list[Path]:
+def draw_gains(gains: pd.DataFrame, cells: Sequence[str]) -> "Figure":
+    """Draw a bar a class, largest gain first.
+
+    Args:
+        gains: of `class_gains`.
+        cells: names of the first and the second network's.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3), layout="constrained", facecolor="white")
-    _chart(figure.subplots(), gains)
-    return save_figure(figure, folder, "classes", endings=["png"], dots_per_in=DOTS_PER_IN)
+    figure = Figure(figsize=(9, 4), layout="constrained", facecolor="white")
+    axes = figure.subplots()
+    _chart(axes, gains)
+    axes.set_ylabel(f"{cells[1]}\n\N{MINUS SIGN} {cells[0]}, points", fontsize=9, parse_math=False)
+    named = gains["class"].tolist() if len(gains) <= MAX_ON_AXIS else []
+    style = {"rotation": 35, "ha": "right", "rotation_mode": "anchor", "fontsize": 8}
+    axes.set_xticks(range(len(named)), named, parse_math=False, **style)
+    figure.legend(loc="outside upper center", ncols=4, fontsize=8, frameon=False)
+    return figure
 
 
 def _chart(axes: "Axes", gains: pd.DataFrame) -> None:
     gain = gains["gain_points"].to_numpy(float)
     places = np.arange(len(gain))
     better, same, worse = gain > 0, gain == 0, gain < 0
-    axes.bar(places[better], gain[better], color=OURS, label=f"better ({better.sum()})")
-    axes.plot(places[same], gain[same], "|", color="#444444", label=f"as well ({same.sum()})")
-    worst = axes.bar(places[worse], gain[worse], color=PAPERS, hatch="///", edgecolor="white")
-    worst.set_label(f"worse ({worse.sum()})")
+    if better.any():
+        axes.bar(places[better], gain[better], color=OURS, label=f"better ({better.sum()})")
+    if same.any():
+        style = {"color": "#444444", "markersize": 10, "label": f"as well ({same.sum()})"}
+        axes.plot(places[same], gain[same], "|", **style)
+    if worse.any():
+        worst = axes.bar(places[worse], gain[worse], color=PAPERS, hatch="///", edgecolor="white")
+        worst.set_label(f"worse ({worse.sum()})")
     axes.axhline(gain.mean(), color="#444444", linestyle="--", linewidth=1, label="mean of classes")
     real = int((gains["holm_p"].to_numpy() < SIGNIFICANCE).sum())
     axes.set_xlabel(f"classes, by gain; of {len(gain)} the difference is real for {real or 'none'}")
-    axes.set_ylabel("staged \N{MINUS SIGN} low, points")
-    axes.set_xticks([])
-    axes.legend(fontsize=8, frameon=False)
+    axes.set_ylim(min(1.1 * gain.min(), -LEAST_POINTS), max(1.1 * gain.max(), LEAST_POINTS))
     axes.spines[["top", "right"]].set_visible(False)

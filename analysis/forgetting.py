@@ -14,6 +14,7 @@ from analysis.setting import setting_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 STAGED = "staged_hl"
 DOTS_PER_IN = 110
@@ -82,7 +83,7 @@ def write_forgetting(
     page = Page(title, [_texts(table)], [_NOTE])
     return [
         *write_page(run / "tables", "forgetting", page, table),
-        *_draw(table, run / "figures"),
+        *save_figure(_draw(table), run / "figures", "forgetting", dots_per_in=DOTS_PER_IN),
     ]
 
 
@@ -110,12 +111,12 @@ def _texts(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _draw(table: pd.DataFrame, folder: Path) -> list[Path]:
+def _draw(table: pd.DataFrame) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3.4), layout="constrained", facecolor="white")
     _curves(figure.subplots(), table)
-    return save_figure(figure, folder, "forgetting", endings=["png"], dots_per_in=DOTS_PER_IN)
+    return figure
 
 
 def _curves(axes: "Axes", table: pd.DataFrame) -> None:

@@ -37,15 +37,17 @@ _OTHERS = (
     *("paired", "claims", "exchange", "controls", "resolutions", "transfer", "spread", "tests"),
     *("classes", "forgetting", "reliability", "heatmaps"),
 )
-_VECTOR_FIGURES = (*_TABLES, "exchange", "controls", "resolutions")
-_FIGURES = (*_VECTOR_FIGURES, "classes", "forgetting", "reliability", "transfer", "figure3")
+_FIGURES = (
+    *(*_TABLES, "exchange", "controls", "resolutions"),
+    *("classes", "forgetting", "reliability", "transfer"),
+)
 #: Every file that `write_outputs` may write, below the run's folder.
 PAGES = frozenset(
     [
         *(f"tables/{name}.{end}" for name in _TABLES + _OTHERS for end in ("csv", "md", "html")),
         *(f"tables/{name}.tex" for name in _TABLES),
-        *(f"figures/{name}.png" for name in _FIGURES),
-        *(f"figures/{name}.svg" for name in _VECTOR_FIGURES),
+        *(f"figures/{name}.{end}" for name in _FIGURES for end in ("png", "svg")),
+        "figures/figure3.png",  # of photos
     ]
 )
 
@@ -157,7 +159,9 @@ def _heat(
     heat = heat_of_plan(run, plan)
     if heat is None:
         return []
+    shown = frame.loc[frame["cell"].isin(heat.cells)]
+    setting = setting_of(frame if shown.empty else shown, recipe)
     return [
-        *write_heat_page(heat, setting_of(frame, recipe).title, run / "tables"),
+        *write_heat_page(heat, setting.title, run / "tables"),
         *write_figure3(heat, run / "figures", through=through),
     ]

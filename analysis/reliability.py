@@ -19,10 +19,12 @@ from analysis.shown import shown_cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 N_BINS = 15
 N_RESAMPLES = 1000
 DOTS_PER_IN = 110
+PANEL_IN, LEGEND_IN = 2.6, 4.0
 
 
 class Reliability(NamedTuple):
@@ -111,10 +113,13 @@ def write_reliability(
             for c, of in photos.items()
         ]
     )
-    title = f"Calibration on low-res test: {setting_of(frame, recipe).title}"
-    page = Page(title, [_texts(numbers)], _NOTES)
-    written = write_page(run / "tables", "reliability", page, numbers)
-    return [*written, *_draw(photos, run / "figures")]
+    setting = setting_of(frame.loc[frame["cell"].isin(photos)], recipe)
+    page = Page(f"Calibration on low-res test: {setting.title}", [_texts(numbers)], _NOTES)
+    figure = draw_reliability(photos)
+    return [
+        *write_page(run / "tables", "reliability", page, numbers),
+        *save_figure(figure, run / "figures", "reliability", dots_per_in=DOTS_PER_IN),
+    ]
 
 
 def _pair(photos: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -137,16 +142,20 @@ def _texts(numbers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("cell")
 
 
-def _draw(photos: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+def draw_reliability(photos: Mapping[str, pd.DataFrame]) -> "Figure":
+    """Draw a reliability diagram of each cell; rows of `predictions.parquet` by its name."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(2.6 * len(photos), 2.9), layout="constrained", facecolor="white")
+    size_in = (max(PANEL_IN * len(photos), LEGEND_IN), 3.2)
+    figure = Figure(figsize=size_in, layout="constrained", facecolor="white")
     panels = figure.subplots(1, len(photos), sharey=True, squeeze=False)[0]
     for axes, (cell, of) in zip(panels, photos.items(), strict=True):
         _panel(axes, *_pair(of))
         axes.set_title(cell.rpartition("/")[0], fontsize=10, parse_math=False)
     panels[0].set_ylabel("photos recognised, %", fontsize=9)
-    return save_figure(figure, folder, "reliability", endings=["png"], dots_per_in=DOTS_PER_IN)
+    legend = panels[0].get_legend_handles_labels()
+    figure.legend(*legend, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    return figure
 
 
 def _panel(axes: "Axes", confidence_N: NDArray[np.float64], right_N: NDArray[np.bool_]) -> None:
@@ -163,7 +172,6 @@ def _panel(axes: "Axes", confidence_N: NDArray[np.float64], right_N: NDArray[np.
     axes.plot([0, 100], [0, 100], color="#888888", linestyle="--", linewidth=1, label="calibrated")
     axes.plot(100 * mean_B, 100 * right_B, "o-", color=OURS, markersize=4, label="network")
     axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="confidence, %")
-    axes.legend(fontsize=7, frameon=False, loc="upper left")
     axes.spines[["top", "right"]].set_visible(False)
 
 

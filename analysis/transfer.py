@@ -48,7 +48,7 @@ def write_transfer(run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any]) ->
     numbers = matrix.rename_axis("trained at").reset_index()
     return [
         *write_page(run / "tables", "transfer", page, numbers),
-        *save_figure(draw_transfer(matrix, setting), run / "figures", "transfer", endings=["png"]),
+        *save_figure(draw_transfer(matrix, setting), run / "figures", "transfer"),
     ]
 
 

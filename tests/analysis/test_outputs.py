@@ -31,6 +31,23 @@ def test_a_run_of_table2_gets_every_table_and_figure(grid, recipe, tmp_path):
     assert names == tables | both | {"figures/table2", "figures/exchange"}
 
 
+def test_every_figure_without_photos_is_a_vector_too(grid, recipe, tmp_path):
+    predictions(grid).to_parquet(tmp_path / "predictions.parquet", index=False)
+    figures = [path for path in write_outputs(tmp_path, grid, recipe) if "figures" in path.parts]
+    names = [{path.stem for path in figures if path.suffix == end} for end in (".png", ".svg")]
+    assert names[0] == names[1] >= {"classes", "reliability"}
+    pixels = {name for name in PAGES if name.endswith(".png")}
+    vectors = {name.replace(".svg", ".png") for name in PAGES if name.endswith(".svg")}
+    assert pixels - vectors == {"figures/figure3.png"}
+
+
+def test_pages_of_one_seed_say_so(strategies, recipe, tmp_path):
+    predictions(strategies).to_parquet(tmp_path / "predictions.parquet", index=False)
+    write_outputs(tmp_path, strategies, recipe)
+    for name, seeds in {"classes": "1 seed", "reliability": "1 seed", "table1": "3 seeds"}.items():
+        assert f"canvas, {seeds}." in (tmp_path / "tables" / f"{name}.md").read_text()
+
+
 def test_a_run_of_strategies_gets_its_table_its_pairs_and_its_figure(strategies, recipe, tmp_path):
     predictions(strategies).to_parquet(tmp_path / "predictions.parquet", index=False)
     names = {path.stem for path in write_outputs(tmp_path, strategies, recipe)}

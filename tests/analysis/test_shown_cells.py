@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.classes import class_gains
+from analysis.classes import class_gains, class_notes, draw_gains
 from analysis.figure3 import draw_figure3, write_figure3
 from analysis.forgetting import curves_of, forgetting, high_accuracies
 from analysis.heat_network import HeatSettings
 from analysis.heat_page import MEASURES, compare_maps, verdicts, write_heat_page
 from analysis.heat_runs import HeatRun, load_heat, write_heat
 from analysis.outputs import write_outputs
-from analysis.reliability import calibration_error, reliability
+from analysis.reliability import calibration_error, draw_reliability, reliability
 from analysis.shown import shown_cells
 
 CELLS = ("low/h0-l8/s0", "staged_hl/h8-l8/s0")
@@ -198,6 +198,42 @@ def test_gains_of_classes_by_hand():
         ["b", -50.0, 1, 0],
     ]
     assert gains["mcnemar_p"].tolist() == [0.5, 1.0]
+
+
+def gains_of(*points: float, real: int = 0) -> pd.DataFrame:
+    """Gains of classes c0, c1, ..., the first `real` of them beyond chance."""
+    names = [f"c{n}" for n in range(len(points))]
+    holm_p = [0.001] * real + [1.0] * (len(points) - real)
+    return pd.DataFrame({"class": names, "gain_points": points, "holm_p": holm_p})
+
+
+def test_the_classes_chart_names_both_cells_and_a_few_classes():
+    (axes,) = draw_gains(gains_of(50.0, -20.0), ("low/h0-l8", "staged_hl/h8-l8")).axes
+    assert axes.get_ylabel() == "staged_hl/h8-l8\n\N{MINUS SIGN} low/h0-l8, points"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["c0", "c1"]
+    (many,) = draw_gains(gains_of(*[0.0] * 26), ("a", "b")).axes
+    assert many.get_xticklabels() == []
+
+
+def test_classes_that_all_stay_as_they_are_lie_on_a_line_through_an_axis_of_whole_points():
+    (axes,) = draw_gains(gains_of(0.0, 0.0, 0.0), ("a", "b")).axes
+    low, high = axes.get_ylim()
+    assert low <= -5 < 5 <= high
+    assert axes.lines[0].get_ydata().tolist() == [0, 0, 0]
+
+
+def test_the_order_of_classes_is_called_luck_only_where_no_difference_is_real():
+    assert "mostly luck" in " ".join(class_notes(gains_of(50.0, -20.0)))
+    assert "luck" not in " ".join(class_notes(gains_of(100.0, -20.0, real=1)))
+
+
+def test_reliability_diagrams_share_one_legend_outside_their_axes():
+    photos = pd.DataFrame({"label": [1, 1], "predicted": [1, 2], "confidence": [0.9, 0.4]})
+    figure = draw_reliability({"low/h0-l8/s0": photos, "staged_hl/h8-l8/s0": photos})
+    assert [axes.get_legend() for axes in figure.axes] == [None, None]
+    (legend,) = figure.legends
+    told = [text.get_text() for text in legend.get_texts()]
+    assert sorted(told) == ["calibrated", "network", "share of photos"]
 
 
 def test_forgetting_starts_before_the_low_stage(make_cell):

@@ -45,7 +45,7 @@ def test_a_sweep_with_tests_of_its_own_gets_page_and_figure(tested, recipe, grid
     given = recipe | {"tests": {"at": {}}}
     written = write_transfer(tmp_path, grid, given)
     assert [path.name for path in written] == [
-        "transfer.csv", "transfer.md", "transfer.html", "transfer.png"]  # fmt: skip
+        "transfer.csv", "transfer.md", "transfer.html", "transfer.png", "transfer.svg"]  # fmt: skip
     assert "| High | 30.0 | 30.0 |" in written[1].read_text()
     assert write_transfer(tmp_path, grid, recipe) == [], "no tests of its own"
 
