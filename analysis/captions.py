@@ -36,14 +36,22 @@ def notes(comparison: Comparison, setting: Setting) -> list[str]:
     measured = [entry for entry in comparison.entries.values() if entry.n_seeds]
     half_widths = [(entry.high - entry.low) / 2 for entry in measured if entry.low <= entry.high]
     if half_widths:
-        source = "Student's t over seeds; Wilson's of the tested photos where one seed is done"
+        source = (
+            "Student's t over seeds; Wilson's of the tested photos where one seed is done or all "
+            "agree"
+        )
         lines.append(f"95 % intervals: ±{max(half_widths):.1f} points at most ({source}).")
     if not all(entry.above_chance for entry in measured):
-        lines.append(
-            f"{AT_CHANCE}: not above chance (exact binomial test against guessing among the "
-            "classes, Holm over the cells of a test, 5 %)."
-        )
+        lines.append(chance_note("the cells of a test"))
     return lines + _incomplete(comparison)
+
+
+def chance_note(family: str) -> str:
+    """What the mark of a network that may be guessing means, tested over a family of cells."""
+    return (
+        f"{AT_CHANCE}: not above chance (exact binomial test against guessing among the classes, "
+        f"Holm over {family}, 5 %)."
+    )
 
 
 def _incomplete(comparison: Comparison) -> list[str]:

@@ -1,5 +1,6 @@
 """`claims.csv`, `claims.md` and `claims.html`: what the paper claims of Table 2, and ours."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,11 @@ def write_claims(
     found = [] if grid is None else claims_of(grid)
     if grid is None or not found:
         return []
-    setting = setting_of(frame.loc[frame["table"] == "table2"], recipe)
+    held = (frame["table"] == "table2") & ~frame["seed"].isin(grid.left_out)
+    setting = setting_of(frame.loc[held], recipe)
     title = f"What the paper claims of Table 2, and ours with 95 % intervals: {setting.title}"
-    page = Page(title, [_main(found), _gains(found, grid)], _notes(found, grid))
+    tables = [table for table in (_main(found), _gains(found, grid)) if not table.empty]
+    page = Page(title, tables, _notes(found, grid))
     return write_page(folder, "claims", page, _numbers(found))
 
 
@@ -75,6 +78,8 @@ def _main(found: list[Claim]) -> pd.DataFrame:
 
 def _interval(claim: Claim) -> str:
     value, low, high = claim.ours
+    if math.isnan(low):
+        return f"{_number(value, claim.unit)} [none]"
     if claim.unit == "correlation":
         low, high = max(low, -1.0), min(high, 1.0)
     ends = f"[{_number(low, claim.unit)}, {_number(high, claim.unit)}]"
@@ -94,8 +99,9 @@ def _gains(found: list[Claim], grid: Grid) -> pd.DataFrame:
     for place, claim in cells.items():
         row, column = place.split()
         half = claim.ours.high - claim.ours.value
+        reach = "" if math.isnan(half) else f"±{half:.1f}"
         marked = not grid.above_chance[int(row[1:]), int(column[1:]) - 1]
-        texts.loc[row, column] = f"{claim.ours.value:+.1f}±{half:.1f}{AT_CHANCE * marked}"
+        texts.loc[row, column] = f"{claim.ours.value:+.1f}{reach}{AT_CHANCE * marked}"
     empty = texts.eq("")
     return texts.loc[~empty.all(axis=1), ~empty.all(axis=0)]
 
@@ -121,6 +127,8 @@ def _chance(grid: Grid) -> list[str]:
 
 def _notes(found: list[Claim], grid: Grid) -> list[str]:
     lines = [*_chance(grid), "Gain: accuracy minus that of H0 in the same column, points."]
+    if any(math.isnan(claim.ours.low) for claim in found):
+        lines.append("[none]: every draw of the photos gives the same, so no interval can be told.")
     lines.append("Shown: the whole interval has the sign that the paper claims.")
     if any(claim.nulls for claim in found):
         lines.append(

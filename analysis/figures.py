@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis import paper
 from analysis.colours import COLOUR_MAP, OURS, PAPERS, ink_on
-from analysis.compare import DASH, TOLD_STATUSES, Comparison, Entry, compare, tables_of
+from analysis.compare import AT_CHANCE, DASH, TOLD_STATUSES, Comparison, Entry, compare, tables_of
 from analysis.setting import Setting, setting_of
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def _heat_caption(comparison: Comparison) -> str:
         f"{paper.DAGGER} staged (framed) and {paper.STAR} mixed: trained on the same photos, "
         "to be compared within a column\nEach side has colours of its own"
     )
+    if not all(entry.above_chance for entry in comparison.entries.values()):
+        marks += f"; {AT_CHANCE} not above chance"
     reaches = [(e.high - e.low) / 2 for e in comparison.entries.values() if e.high > e.low]
     if not reaches:
         return marks
@@ -133,7 +135,8 @@ def _heat_map(axes: "Axes", comparison: Comparison, which: str) -> None:
 
 def _label(entry: Entry, percent: float, which: str) -> str:
     if not math.isnan(percent):
-        return f"{percent:.1f}{entry.mark}"
+        chance = AT_CHANCE * (which == "ours" and not entry.above_chance)
+        return f"{percent:.1f}{chance}{entry.mark}"
     return entry.status if which == "ours" and entry.status in TOLD_STATUSES else DASH
 
 

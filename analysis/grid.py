@@ -22,12 +22,14 @@ N_DRAWS = 1000
 SEED = 0
 #: A seed with fewer of the cells than this share of the fullest seed's is left out.
 MOST_CELLS = 0.9
+#: A variance below it is rounding.
+NOTHING = 1e-12
 
 Numbers = NDArray[np.float64]
 
 
 class Estimate(NamedTuple):
-    """A number and the ends of its 95 % interval."""
+    """A number and the ends of its 95 % interval, NaN where there is none."""
 
     value: float
     low: float
@@ -99,7 +101,8 @@ class Grid:
         Photos and seeds are crossed random factors, as in `statistics.paired_difference`: the
         variance is that over `draws` plus that of the seeds' mean, Student's t with Satterthwaite's
         degrees of freedom. One seed: 1.96 standard deviations over `draws`, which know nothing of
-        the chance in training.
+        the chance in training. Where nothing varies, because the networks agree on every photo,
+        there is no interval: its ends are NaN.
 
         Args:
             statistic: takes percent (..., R, L) and gives numbers (...).
@@ -113,6 +116,8 @@ class Grid:
             n_photos = self.right_SRLN.shape[-1]
             parts = of_photos**2 / (n_photos - 1) + of_seeds**2 / (self.n_seeds - 1)
             freedom = variance**2 / parts if parts else np.inf
+        if variance < NOTHING:
+            return Estimate(value, np.nan, np.nan)
         half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * np.sqrt(variance)
         return Estimate(value, value - float(half), value + float(half))
 

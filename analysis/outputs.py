@@ -76,7 +76,7 @@ def write_outputs(
     plan, grid = load_plan(run), grid_of(own, photos)
     written = [
         *write_tables(frame, recipe, tables),
-        *([] if is_sweep(frame) else write_tests(run, recipe, tables)),
+        *([] if is_sweep(frame) else write_tests(run, frame, recipe, tables)),
         *write_paired(frame, photos, recipe, tables),
         *write_claims(frame, grid, recipe, tables),
         *write_figures(frame, recipe, figures),

@@ -23,6 +23,8 @@ COLUMNS = (
 )
 TESTS = ("high", "low")
 # Of several seeds the first that applies is the status of the cell: what a person must know first.
+#: Accuracies nearer than this to each other are the same; NaN of one seed is never above it.
+ROUNDING = 1e-9
 STATUSES = ("failed", "diverged", "blocked", "missing", "done")
 # Everything that identifies a cell but its seed.
 IDENTITY = (
@@ -180,7 +182,8 @@ def with_most_photos(frame: pd.DataFrame) -> pd.DataFrame:
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean and interval of every cell over its seeds, in the order of the frame.
 
-    The interval is Student's t over two or more seeds, Wilson's of the tested photos for one.
+    The interval is Student's t over two or more seeds, Wilson's of the tested photos for one and
+    where all agree to the photo, which says nothing against the chance of these.
 
     Args:
         frame: of `load`.
@@ -188,8 +191,8 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per cell-without-seed: `cell` (its name without the seed), `IDENTITY`, `status` (the
         gravest of its seeds), `done_seeds` (sorted), `n_seeds` (done), `n_planned`, `n_test`,
-        `n_classes`, `interval` (`seeds`, `photos` or nothing), and for the test `high` and `low`
-        the fractions `accuracy_T`, `accuracy_T_from`, `accuracy_T_to`, NaN where no seed is done.
+        `n_classes`, and for the test `high` and `low` the fractions `accuracy_T`,
+        `accuracy_T_from`, `accuracy_T_to`, NaN where no seed is done.
     """
     group = frame.groupby(list(IDENTITY), sort=False, observed=True).ngroup().to_numpy()
     first = np.unique(group, return_index=True)[1]
@@ -209,7 +212,6 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
         "n_planned": np.bincount(group, minlength=len(first)),
         "n_test": _of_first(n_test, group, done, len(first)),
         "n_classes": n_classes[first],
-        "interval": np.array(["", "photos", "seeds"])[np.minimum(n_done, 2)],
     }
     for test in TESTS:
         columns |= _accuracies(frame, f"accuracy_{test}", group, done, len(first))
@@ -246,9 +248,10 @@ def _accuracies(
         means = np.bincount(of, values, n_groups) / counts
         squares = np.bincount(of, (values - means[of]) ** 2, n_groups)
         photos = binomial_ends(np.rint(means * n_test) / n_test, n_test)
-        seeds = seed_ends(means, np.sqrt(squares / (counts - 1)), counts)
+        deviations = np.sqrt(squares / (counts - 1))
+        seeds = seed_ends(means, deviations, counts)
     ends = [
-        np.where(counts > 1, of_seeds, of_photos)
+        np.where(deviations > ROUNDING, of_seeds, of_photos)
         for of_seeds, of_photos in zip(seeds, photos, strict=True)
     ]
     return {name: means, f"{name}_from": ends[0], f"{name}_to": ends[1]}

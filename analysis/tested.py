@@ -5,24 +5,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from analysis.captions import chance_note
 from analysis.colours import heat_styles
-from analysis.runs import check_file
+from analysis.compare import AT_CHANCE
+from analysis.runs import ROUNDING, check_file
 from analysis.setting import DATASET_NAMES
-from analysis.statistics import binomial_interval, seed_interval
+from analysis.statistics import above_chance_all, binomial_interval, seed_interval
 from analysis.tables import escaped, html_document
 
 TESTS_FILE = "tests.parquet"
 COLUMNS = ("cell", "test", "form", "test_px", "kernel", "antialias", "accuracy", "n_test", "seed")
 
 
-def write_tests(run: Path, recipe: Mapping[str, Any], folder: Path) -> list[Path]:
+def write_tests(
+    run: Path, frame: pd.DataFrame, recipe: Mapping[str, Any], folder: Path
+) -> list[Path]:
     """Write `tests.csv`, `tests.md` and `tests.html` where a run has tests of its own.
 
     Args:
         run: the run's folder.
+        frame: of `runs.load`.
         recipe: of its `recipe.yaml`.
         folder: made where it is not there.
 
@@ -39,7 +45,7 @@ def write_tests(run: Path, recipe: Mapping[str, Any], folder: Path) -> list[Path
     if tested.empty:
         return []
     folder.mkdir(parents=True, exist_ok=True)
-    table = over_tests(tested)
+    table = _with_chance(over_tests(tested), int(frame["n_classes"].to_numpy().max()))
     title = _title(recipe)
     contents = {
         "csv": table.to_csv(index=False, lineterminator="\n"),
@@ -76,10 +82,19 @@ def over_tests(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _with_chance(table: pd.DataFrame, n_classes: int) -> pd.DataFrame:
+    counts = table["n_test"].to_numpy(), np.full(len(table), n_classes)
+    return table.assign(above_chance=above_chance_all(table["percent"].to_numpy() / 100, *counts))
+
+
+def _notes(table: pd.DataFrame) -> list[str]:
+    return [] if all(table["above_chance"].tolist()) else [chance_note("this table")]
+
+
 def _interval(accuracies: list[float], n_test: int) -> tuple[float, float, float]:
-    if len(accuracies) > 1:
+    if max(accuracies) - min(accuracies) > ROUNDING:
         return seed_interval(accuracies)
-    return binomial_interval(round(accuracies[0] * n_test), n_test)
+    return binomial_interval(round(accuracies[0] * n_test), n_test)  # one seed, or all agree
 
 
 def _title(recipe: Mapping[str, Any]) -> str:
@@ -99,7 +114,8 @@ def _grid(table: pd.DataFrame) -> pd.DataFrame:
 def _texts(table: pd.DataFrame) -> pd.DataFrame:
     written = table.assign(
         text=[
-            f"{row['percent']:.1f} [{row['from_percent']:.1f}, {row['to_percent']:.1f}]"
+            f"{row['percent']:.1f}{'' if row['above_chance'] else AT_CHANCE} "
+            f"[{row['from_percent']:.1f}, {row['to_percent']:.1f}]"
             for row in table.to_dict("records")
         ]
     )
@@ -119,7 +135,8 @@ def _markdown(table: pd.DataFrame, title: str) -> str:
         antialias = "yes" if how["antialias"] else "no"
         lines.append([test, str(how["test_px"]), how["kernel"], antialias, *row])
     body = "\n".join(f"| {' | '.join(escaped(str(cell)) for cell in line)} |" for line in lines)
-    return f"{escaped(title)}.\n\n{body}\n"
+    notes = "".join(f"\n- {escaped(note)}\n" for note in _notes(table))
+    return f"{escaped(title)}.\n\n{body}\n{notes}"
 
 
 def _html(table: pd.DataFrame, title: str) -> str:
@@ -131,4 +148,5 @@ def _html(table: pd.DataFrame, title: str) -> str:
     styler.format(escape="html")
     styler.format_index(escape="html", axis=0)
     styler.format_index(escape="html", axis=1)
-    return f'<div class="wide">\n{styler.to_html()}</div>'
+    notes = "".join(f"\n<p>{html.escape(note)}</p>" for note in _notes(table))
+    return f'<div class="wide">\n{styler.to_html()}</div>{notes}'

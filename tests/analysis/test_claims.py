@@ -159,6 +159,7 @@ def test_seeds_with_few_of_the_cells_are_left_out_by_name(grid, recipe, tmp_path
     assert (found.n_seeds, found.left_out, found.n_lacking) == (1, (3,), 0)
     text = write_claims(both, found, recipe, tmp_path)[1].read_text()
     assert "Left out: seed 3, with too few of the cells." in text
+    assert "canvas, 1 seed." in text
 
 
 def test_a_cell_that_one_seed_lacks_is_left_out_of_all(grid, recipe, tmp_path):
@@ -174,6 +175,22 @@ def test_a_cell_that_one_seed_lacks_is_left_out_of_all(grid, recipe, tmp_path):
     assert found.estimate(mean_gain).value == pytest.approx(points)
     text = write_claims(some, found, recipe, tmp_path)[1].read_text()
     assert "Left out: 2 cells that not every seed has." in text
+
+
+@pytest.mark.parametrize("n_seeds", [1, 2])
+def test_networks_that_agree_on_every_photo_have_no_interval_and_it_is_said(
+    grid, recipe, tmp_path, n_seeds
+):
+    frame = pd.concat([of_seed(grid, seed) for seed in range(n_seeds)])
+    alike = np.repeat([np.arange(36) < 12], len(frame), axis=0)
+    found = grid_of(frame, Photos({cell: i for i, cell in enumerate(frame["cell"])}, alike))
+    ours = found.estimate(dagger_minus_star)
+    assert ours.value == 0
+    assert np.isnan([ours.low, ours.high]).all()
+    text = write_claims(frame, found, recipe, tmp_path)[1].read_text()
+    assert "| Staged minus Mixed, mean of columns | +0.0 \\[none\\] | +1.6 | points | no |" in text
+    assert "every draw of the photos gives the same" in text
+    assert "nan" not in text
 
 
 @pytest.mark.parametrize("statistic", [mean_gain, dagger_minus_star, gain_slope(ALL)])

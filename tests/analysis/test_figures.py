@@ -56,6 +56,14 @@ def test_heat_maps_stand_side_by_side_with_all_numbers(grid, recipe):
     assert [bar.get_ylabel() for bar in bars] == ["accuracy on low-res test, %"] * 2
 
 
+def test_cells_at_chance_are_marked_as_in_the_table(grid, recipe):
+    low = grid["accuracy_low"].mask(grid["cell"] == "staged_hl/h2-l2/s0", 1 / 16)
+    figure = drawn(grid.assign(accuracy_low=low), recipe, "table2")
+    assert "6.2\N{DEGREE SIGN}†" in texts(figure.axes[0])
+    assert "\N{DEGREE SIGN} not above chance" in figure.get_supxlabel()
+    assert "above chance" not in drawn(grid, recipe, "table2").get_supxlabel()
+
+
 def test_heat_maps_have_scales_of_their_own(grid, recipe):
     ours, papers = drawn(grid, recipe, "table2").axes[:2]
     assert papers.images[0].get_clim() == (12.1, 59.5)

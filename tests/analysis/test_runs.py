@@ -125,8 +125,15 @@ def test_over_seeds_takes_the_t_interval(make_cell):
     found = (row["accuracy_low"], row["accuracy_low_from"], row["accuracy_low_to"])
     assert found == pytest.approx(seed_interval(values))
     assert (row["cell"], row["n_seeds"], row["n_planned"]) == ("high/h8-l0", 3, 3)
-    assert (row["interval"], row["status"]) == ("seeds", "done")
+    assert row["status"] == "done"
     assert row["done_seeds"] == (0, 1, 2)
+
+
+def test_seeds_that_agree_to_the_photo_leave_the_chance_of_the_photos(make_cell):
+    cells = [make_cell("table1", "low", (0, 8), seed, low=1 / 3, n_test=36) for seed in range(3)]
+    (row,) = over_seeds(pd.DataFrame(cells)).to_dict("records")
+    found = (row["accuracy_low"], row["accuracy_low_from"], row["accuracy_low_to"])
+    assert found == pytest.approx(binomial_interval(12, 36))
 
 
 def test_over_seeds_takes_the_binomial_interval_of_one_seed(make_cell):
@@ -134,7 +141,6 @@ def test_over_seeds_takes_the_binomial_interval_of_one_seed(make_cell):
     (row,) = over_seeds(frame).to_dict("records")
     found = (row["accuracy_low"], row["accuracy_low_from"], row["accuracy_low_to"])
     assert found == pytest.approx(binomial_interval(120, 480))
-    assert row["interval"] == "photos"
 
 
 def test_over_seeds_tells_the_gravest_status_and_counts_the_done(make_cell):
