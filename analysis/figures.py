@@ -207,8 +207,10 @@ def _dot_panel(axes: "Axes", entries: list[Entry], limits: tuple[float, float]) 
     ours = np.array([entry.ours for entry in entries])
     reach = np.array([[e.ours - e.low, e.high - e.ours] for e in entries]).T.clip(min=0)
     published = np.array([entry.paper for entry in entries])
+    # Side by side where there are two, else on the row's own line.
+    apart = np.where(np.isnan(published), 0.0, 0.12)
     axes.errorbar(
-        *(ours, heights - 0.12),
+        *(ours, heights - apart),
         xerr=reach,
         fmt="o",
         color=OURS,
@@ -216,10 +218,10 @@ def _dot_panel(axes: "Axes", entries: list[Entry], limits: tuple[float, float]) 
         label="ours, with 95 % interval",
     )
     if not np.isnan(published).all():
-        axes.plot(published, heights + 0.12, "D", color=PAPERS, mfc="none", label="paper")
-    for height, entry in zip(heights, entries, strict=True):
+        axes.plot(published, heights + apart, "D", color=PAPERS, mfc="none", label="paper")
+    for height, entry in zip(heights - apart, entries, strict=True):
         if entry.status in TOLD_STATUSES and math.isnan(entry.ours):
-            at = (limits[0] + 1, height - 0.12)
+            at = (limits[0] + 1, height)
             axes.text(*at, entry.status, va="center", fontsize=SMALL_PT, color=OURS)
     axes.set_xlim(*limits)
     axes.set_xlabel("accuracy, %", fontsize=LABEL_PT)

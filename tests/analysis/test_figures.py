@@ -112,10 +112,17 @@ def test_dot_chart_shows_ours_with_interval_and_the_papers(strategies, recipe):
     assert legend == ["ours, with 95 % interval", "paper"]
 
 
-def test_a_custom_table_is_drawn_without_the_paper(make_cell, recipe):
+def test_a_custom_table_is_drawn_without_the_paper_on_the_lines_of_its_rows(make_cell, recipe):
     frame = pd.DataFrame([make_cell("custom", "mine", (8, 8))])
-    legend = drawn(frame, recipe, "custom").legends[0]
+    figure = drawn(frame, recipe, "custom")
+    legend = figure.legends[0]
     assert [text.get_text() for text in legend.get_texts()] == ["ours, with 95 % interval"]
+    assert figure.axes[0].containers[0].lines[0].get_ydata().tolist() == [0]
+
+
+def test_a_row_that_the_paper_has_shows_ours_above_the_papers(strategies, recipe):
+    low = drawn(strategies, recipe, "table1").axes[1]
+    assert low.containers[0].lines[0].get_ydata()[0] < 0 < low.lines[-1].get_ydata()[0]
 
 
 def test_hostile_names_are_drawn_as_text(make_cell, tmp_path):
