@@ -21,10 +21,11 @@ PAGE = """<!doctype html>
 <title>{title}</title>
 <style>
 :root {{ color-scheme: light dark }}
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 1.5em auto; max-width: 72em;
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 1.5em auto; max-width: 84em;
  padding: 0 1em; overflow-wrap: anywhere }}
 h1 {{ line-height: 1.2 }} h2 {{ margin-top: 2em; border-top: 1px solid #8886; padding-top: .6em }}
-img {{ max-width: 100%; height: auto; background: #fff }} .figure {{ overflow-x: auto }}
+p, figcaption {{ max-width: 72em }} .figure {{ max-width: none; overflow-x: auto }}
+img {{ max-width: 100%; height: auto; background: #fff }}
 pre {{ white-space: pre-wrap; background: #8882; padding: .7em; border-radius: .3em }}
 dl {{ display: grid; grid-template-columns: minmax(8em, max-content) 1fr; gap: .2em 1em }}
 dt {{ opacity: .75 }} dd {{ margin: 0 }}

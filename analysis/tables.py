@@ -36,6 +36,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 figure { margin: 0 } figcaption { padding-bottom: .6em }
 th, td { padding: .25em .5em; text-align: right; white-space: nowrap }
 th.row_heading, th.blank { text-align: left }
+th.row_heading { white-space: normal; overflow-wrap: break-word }
 """
 
 

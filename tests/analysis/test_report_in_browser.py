@@ -29,7 +29,9 @@ FRAMES = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <title></title><body>{frames}<script>
 addEventListener("load", () => {{ for (const frame of document.querySelectorAll("iframe"))
   frame.title = frame.contentDocument.documentElement.scrollWidth + " of " + frame.clientWidth
-    + ", " + frame.contentDocument.querySelectorAll("h2").length + " sections"; }})</script>"""
+    + ", " + frame.contentDocument.querySelectorAll("h2").length + " sections, "
+    + [...frame.contentDocument.querySelectorAll(".wide")].filter(
+      (table) => table.scrollWidth > table.clientWidth).length + " tables cut"; }})</script>"""
 FRAME = '<iframe src="report.html" style="border:0;height:900px;width:{width_px}px"></iframe>'
 FLAGS = [
     "--headless",
@@ -114,7 +116,7 @@ def browse(address: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def check(report: Path, folder: Path) -> None:
     sizes, console, outside = opened(report, folder)
     for name, size in sizes.items():
-        width_px, frame_px, sections = map(int, re.findall(r"\d+", size))
+        width_px, frame_px, sections, _ = map(int, re.findall(r"\d+", size))
         assert width_px <= frame_px, f"{report} scrolls sideways at {name} width: {size}"
         assert sections == report.read_text().count("<h2>")
     assert console == []
@@ -123,6 +125,12 @@ def check(report: Path, folder: Path) -> None:
 
 def test_a_report_just_written_opens_clean_and_fits_phone_and_desktop(written, tmp_path):
     check(written, tmp_path)
+
+
+def test_no_table_of_a_report_is_cut_on_a_desktop(written, tmp_path):
+    sizes, _, _ = opened(written, tmp_path)
+    assert "What a high-res label is worth" in written.read_text()
+    assert sizes["desktop"].endswith(" 0 tables cut")
 
 
 @pytest.mark.parametrize("report", SHIPPED, ids=[path.parent.name for path in SHIPPED])
