@@ -60,8 +60,9 @@ def write_paired(
 def pairs_of(frame: pd.DataFrame) -> list[Pair]:
     """The pairs of every table; those of a table are one family.
 
-    Table 2: the dagger and the star of a column, trained on the same photos. Other tables:
-    Staged-Training (H-L) against every other strategy of its low resolution, with all photos.
+    Table 2: the dagger and the star of a column, trained on the same photos. Other tables: the
+    largest Staged-Training (H-L) against every other strategy of its low resolution with the same
+    photos of a kind, or none.
 
     Args:
         frame: of `runs.load`.
@@ -139,12 +140,16 @@ def _columns(cells: pd.DataFrame) -> Iterator[Pair]:
 def _strategies(table: str, cells: pd.DataFrame) -> Iterator[Pair]:
     names, top = _names(cells), int(cells[["high_level", "low_level"]].to_numpy().max(initial=0))
     titles = {row.strategy: row.title for row in paper.rows(table)}
-    staged = (STAGED, top, top)
-    for (strategy, *levels), name in names.items():
-        if staged in names and strategy != STAGED and {*levels} <= {0, top}:
+    staged = max((key for key in names if key[0] == STAGED), key=lambda key: key[1:], default=None)
+    if staged is None:
+        return
+    _, n_high, n_low = staged
+    for (strategy, high, low), name in names.items():
+        if strategy != STAGED and high in {0, n_high} and low in {0, n_low}:
             ours, other = titles.get(STAGED, ""), titles.get(strategy, "")
             theirs = [paper.percent(table, title, "Low-res") for title in (ours, other)]
-            yield Pair(table, names[staged], name, _minus(*theirs))
+            papers = _minus(*theirs) if n_high == n_low == top else math.nan
+            yield Pair(table, names[staged], name, papers)
 
 
 def _names(cells: pd.DataFrame) -> dict[tuple[str, int, int], str]:

@@ -135,6 +135,28 @@ def test_other_tables_compare_staged_with_every_strategy(strategies):
     assert np.isnan(pairs["my_own/h8-l8"].paper_points)
 
 
+def test_a_part_of_the_photos_is_compared_with_what_saw_the_same_and_not_with_the_papers(make_cell):
+    """Staged on all high-res photos and an eighth of the low-res ones, as where they are scarce."""
+    sizes = {
+        "staged_hl": (8, 1), "mixed": (8, 1), "low": (0, 1), "low_long": (0, 1), "high": (8, 0),
+        "mine": (1, 1),
+    }  # fmt: skip
+    for table in ("custom", "table1"):
+        frame = pd.DataFrame([make_cell(table, name, levels) for name, levels in sizes.items()])
+        pairs = pairs_of(frame)
+        assert {pair.first for pair in pairs} == {"staged_hl/h8-l1"}
+        assert sorted(pair.second for pair in pairs) == [
+            "high/h8-l0", "low/h0-l1", "low_long/h0-l1", "mixed/h8-l1",
+        ]  # fmt: skip
+        assert np.isnan([pair.paper_points for pair in pairs]).all()
+
+
+def test_of_staged_cells_of_several_sizes_the_largest_is_compared(make_cell):
+    sizes = [("staged_hl", (8, 1)), ("staged_hl", (8, 8)), ("low", (0, 1)), ("low", (0, 8))]
+    pairs = pairs_of(pd.DataFrame([make_cell("custom", *each) for each in sizes]))
+    assert [(pair.first, pair.second) for pair in pairs] == [("staged_hl/h8-l8", "low/h0-l8")]
+
+
 def test_only_what_holm_leaves_is_called_real(run, grid, recipe):
     compared = compare_pairs(grid, load_photos(run))
     assert compared["finding"].tolist() == ["first", *["open"] * 6]
