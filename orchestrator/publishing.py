@@ -96,10 +96,14 @@ def named_run(words: Sequence[str], flags: Sequence[str], usage: str) -> tuple[P
 
     if len(words) != 1:
         raise ConfigError(f"one recipe, or the folder of a run, is wanted: {usage}")
+    own_root = root_of_run(words[0])
+    if own_root is not None:  # its recipe may be of an earlier version: its record is enough
+        _, machine = parse(None, ["--root", str(own_root), *flags])
+        check_root(machine.root)
+        return Path(words[0]), machine.root
     recipe, machine = parse(words[0], flags)
     check_root(machine.root)
-    by_folder = root_of_run(words[0]) is not None
-    return Path(words[0]) if by_folder else machine.root / recipe.name, machine.root
+    return machine.root / recipe.name, machine.root
 
 
 def report(arguments: Sequence[str], console: Console) -> int:

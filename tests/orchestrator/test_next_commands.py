@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,16 @@ def test_report_names_a_next_command_that_finds_the_same_run(recipe, by, capsys)
     command = next_of(capsys.readouterr().out)
     assert main(command) == 0
     assert "2 of 2 cells done" in capsys.readouterr().out
+
+
+def test_a_run_of_an_earlier_version_has_its_pages_by_its_folder(recipe, tmp_path):
+    """Fields of a recipe come and go; what a run has found stays."""
+    shutil.copytree(recipe.parent / "runs" / "small", tmp_path / "old")
+    recorded = tmp_path / "old" / "recipe.yaml"
+    recorded.write_text(recorded.read_text().replace("label_smoothing", "smoothing_of_old"))
+    (tmp_path / "old" / "report.html").unlink()
+    assert main(["report", str(tmp_path / "old")]) == 0
+    assert (tmp_path / "old" / "report.html").is_file()
 
 
 def test_prepare_names_a_plan_under_the_same_root(shared_data, tmp_path, capsys):
