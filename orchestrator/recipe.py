@@ -256,6 +256,11 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
             f"data.resolution_px ({low_px}) is above data.canvas_px ({canvas_px}): low-res "
             "photos would be sharper than high-res ones; lower it or raise the canvas"
         )
+    if data.dataset == "synthetic" and data.root is not None:
+        yield (
+            "data.root has no effect on synthetic, whose photos are drawn; for a folder of photos "
+            "add data.dataset: folder (--data.dataset folder)"
+        )
     if data.crop_px is not None and data.crop_px > canvas_px:
         yield f"data.crop_px ({data.crop_px}) is above the canvas"
     if train.epochs is None and (train.steps is None or train.budget == "steps"):

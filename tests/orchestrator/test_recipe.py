@@ -154,6 +154,7 @@ def test_resolutions_of_the_cells_have_the_bounds_of_the_recipes_own(px):
             "crop_px (50) is above the canvas",
         ),
         ("train: {epochs: null}", "train needs epochs, or steps"),
+        ("data: {dataset: synthetic, root: /photos}", "add data.dataset: folder"),
         ("augment: {random_resolution_px: [30, 20]}", "(30, 20) must rise and end at the canvas"),
         ("train: {later_head: fresh, later: {lr: 0.1}}", "drop it or later_head"),
         ("train: {epochs: null, steps: 9, later: {epochs: 2}}", "no effect beside train.steps"),

@@ -25,11 +25,12 @@ def moved(experiment, folder):
     model = {"weights": f"{folder}/w.pth", "mean_image": f"{folder}/mean.npy"}
     fields = {
         "model": model,
-        "data": {"root": folder},
         "superres": {"images": f"{folder}/t91"},
         "variants": {"mine": {"strategy": "low", "model": model}},
     }
     made = experiment(**fields)
+    data = made.recipe.data.model_copy(update={"root": folder})
+    made = replace(made, recipe=made.recipe.model_copy(update={"data": data}))
     part = replace(made, recipe=made.recipe.of("mine"))
     return replace(made, variants={"mine": part}, superres=SuperresSpec(forest="f" * 64))
 

@@ -200,7 +200,7 @@ def test_a_root_that_may_only_be_read_has_its_photos_summed_all_the_same(
         raise OSError(number, os.strerror(number))
 
     expected = content_key(photos, tmp_path / "sums.json")
-    monkeypatch.setattr("trainables.index._write_cache", write)
+    monkeypatch.setattr("trainables.index.replace_text", write)
     with nullcontext() if passes else pytest.raises(OSError, match="No space"):
         assert content_key(photos, tmp_path / "read-only.json") == expected
 
