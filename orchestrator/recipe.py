@@ -249,34 +249,43 @@ class Recipe(Spec):
 
 def _contradictions(recipe: Recipe) -> Iterator[str]:
     """What fields say against one another, of a recipe or of one that a variant is trained by."""
-    data, train, canvas_px = recipe.data, recipe.train, recipe.data.canvas_px
+    yield from _of_photos(recipe)
+    yield from _of_training(recipe)
+
+
+def _of_photos(recipe: Recipe) -> Iterator[str]:
+    data, canvas_px = recipe.data, recipe.data.canvas_px
+    if data.dataset == "synthetic" and data.root is not None:
+        yield (
+            "data.root has no effect on synthetic, whose photos are drawn; for a folder of photos "
+            "add data.dataset: folder (--data.dataset folder)"
+        )
     low_px = max((data.resolution_px, *recipe.cells.resolutions_px))
     if low_px > canvas_px:
         yield (
             f"data.resolution_px ({low_px}) is above data.canvas_px ({canvas_px}): low-res "
             "photos would be sharper than high-res ones; lower it or raise the canvas"
         )
-    if data.dataset == "synthetic" and data.root is not None:
-        yield (
-            "data.root has no effect on synthetic, whose photos are drawn; for a folder of photos "
-            "add data.dataset: folder (--data.dataset folder)"
-        )
     if data.crop_px is not None and data.crop_px > canvas_px:
         yield f"data.crop_px ({data.crop_px}) is above the canvas"
-    if train.epochs is None and (train.steps is None or train.budget == "steps"):
-        yield "train needs epochs, or steps in their place"
+    if data.resolution_of == "crop" and data.crop_px is None:
+        yield "data.resolution_of: crop needs data.crop_px"
     least_px, most_px = recipe.augment.random_resolution_px or (1, canvas_px)
     if not 1 <= least_px <= most_px <= canvas_px:
         yield (
             f"augment.random_resolution_px ({least_px}, {most_px}) must rise and end at the "
             f"canvas ({canvas_px}) or below"
         )
+
+
+def _of_training(recipe: Recipe) -> Iterator[str]:
+    train = recipe.train
+    if train.epochs is None and (train.steps is None or train.budget == "steps"):
+        yield "train needs epochs, or steps in their place"
     if train.later_head == "fresh" and train.later != LaterSpec():
         yield "train.later is for stages that keep their head; drop it or later_head"
     if train.steps is not None and train.later.epochs is not None:
         yield "train.later.epochs has no effect beside train.steps; drop one"
-    if data.resolution_of == "crop" and data.crop_px is None:
-        yield "data.resolution_of: crop needs data.crop_px"
 
 
 def sequence_drafts(

@@ -51,8 +51,9 @@ def test_cells_that_are_the_same_computation_are_one_stage(experiment):
 
 
 def test_where_and_how_fast_is_no_identity(experiment):
-    here = experiment(data={"root": "/a"}, model={"weights": "/a/w.pth"})
-    there = experiment(data={"root": "/b"}, model={"weights": "/b/w.pth"}, name="other")
+    folder = {"dataset": "folder"}
+    here = experiment(data=folder | {"root": "/a"}, model={"weights": "/a/w.pth"})
+    there = experiment(data=folder | {"root": "/b"}, model={"weights": "/b/w.pth"}, name="other")
     assert list(plan_of(here).stages) == list(plan_of(there).stages)
 
 
