@@ -43,6 +43,7 @@ LATER_TABLES = {
 }
 FIGURES = {
     "exchange": ("exchange", "Accuracy over both kinds of labels"),
+    "controls": ("controls", "Each strategy minus Low, and minus Low in as many updates"),
     "resolutions": ("resolutions", "Accuracy, and Staged minus the others, by low resolution"),
     "transfer": ("transfer", "Accuracy by resolution of training and of the test"),
     "classes": ("classes", "Accuracy gained or lost by class"),

@@ -1,11 +1,12 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.outputs import PAGES, write_outputs
-from analysis.report import LATER_TABLES, OTHER_TABLES
+from analysis.report import FIGURES, LATER_TABLES, OTHER_TABLES
 from trainables.errors import DataError
 
 
@@ -121,6 +122,12 @@ def test_a_kept_part_of_a_run_loses_no_page_that_could_not_be_written_again(grid
     page.write_text("of a plan that was not kept")
     write_outputs(tmp_path, grid, recipe)
     assert page.is_file()
+
+
+def test_every_figure_that_a_run_may_have_is_in_its_report():
+    drawn = {Path(page).stem for page in PAGES if page.startswith("figures/")}
+    shown = {name for name, _ in FIGURES.values()}
+    assert drawn - shown == {"table1", "table2", "table3", "custom"}, "those beside their tables"
 
 
 def test_whatever_the_report_takes_in_goes_when_it_is_of_an_earlier_recipe():
