@@ -30,6 +30,7 @@ from orchestrator.executors import run_tune
 from orchestrator.inventory import take_inventory
 from orchestrator.launch import Launch, Progress
 from orchestrator.plan import Plan
+from trainables.fingerprint import key_of
 from trainables.stage_run import StageJob
 from trainables.store import Store
 from trainables.trainable import StageTrainable
@@ -55,6 +56,8 @@ class IdleRun:
     def commit(self) -> Path:
         def record(folder: Path) -> None:
             (folder / "epochs.jsonl").write_text('{"epoch": 1}\n')
+            tested = {key_of(view): {"correct": 0, "seen": 1} for view in self.job.evaluations}
+            (folder / "metrics.json").write_text(json.dumps(tested))
 
         store = Store(Path(self.job.store))
         return store.commit(self.job.key, self.job.name, "stage", record).folder

@@ -89,7 +89,7 @@ def metrics_of(
 
 def _metrics_in(entry: Entry | None) -> dict[str, dict[str, int | str]]:
     """An entry's metrics; none where it is missing or damaged."""
-    if entry is None or entry.damaged(("metrics.json",)):
+    if entry is None or "metrics.json" not in entry.files or entry.damaged(("metrics.json",)):
         return {}
     return entry.json("metrics.json")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator.experiment import load_experiment
-from orchestrator.inventory import damaged_records, take_inventory
+from orchestrator.inventory import complete, damaged_records, take_inventory
 from orchestrator.plan import make_plan
 from orchestrator.recipe import Recipe
 from orchestrator.results import cell_rows
@@ -17,6 +17,16 @@ from trainables.store import Store
 def write(folder: Path) -> None:
     """A stage that was never evaluated."""
     (folder / "metrics.json").write_text("{}")
+
+
+def test_an_entry_without_metrics_is_a_stage_that_was_not_evaluated(
+    tmp_path, small_recipe: dict[str, Any]
+):
+    recipe = Recipe.model_validate(small_recipe, strict=False)
+    plan, store = make_plan([load_experiment(recipe, tmp_path, must_exist=True)]), Store(tmp_path)
+    stage = next(stage for stage in plan.stages.values() if stage.evaluations)
+    entry = store.commit(stage.key, stage.name, "stage", lambda folder: None)
+    assert complete(stage, entry, store.find) is False
 
 
 def test_f05_weights_that_were_cut_are_noticed_without_reading_them(
