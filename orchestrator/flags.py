@@ -161,11 +161,11 @@ def _as_given(info: StructTypeInfo) -> StructConstructorSpec | None:
     if not (isinstance(kind, type) and issubclass(kind, Spec)):
         return None
     default = info.default if isinstance(info.default, kind) else None
-    fields = []
+    parts = []
     for name, field in kind.model_fields.items():
         plain = tyro.MISSING if field.is_required() else field.get_default()
         value = plain if default is None else getattr(default, name)
-        fields.append(
+        parts.append(
             StructFieldSpec(name, cast("Any", field.annotation), value, helptext=field.description)
         )
 
@@ -173,7 +173,7 @@ def _as_given(info: StructTypeInfo) -> StructConstructorSpec | None:
         return kind.model_construct(**values)
 
     make.__doc__ = kind.__doc__  # what `--help` says of the flags together
-    return StructConstructorSpec(make, tuple(fields))
+    return StructConstructorSpec(make, tuple(parts))
 
 
 def _checked(recipe: Recipe, rest: Sequence[str]) -> Recipe:

@@ -68,7 +68,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the rename",
-        "trainables/store.py",
+        "trainables/committing.py",
         "        temporary.rename(target)",
         "        shutil.copytree(temporary, target)",
         f"{CRASHES}::test_f11_a_crash_at_any_moment_of_a_commit_leaves_the_whole_stage_or_none",

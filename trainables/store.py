@@ -8,18 +8,15 @@ bucket have no rename: there each writer has a folder of its own.
 import json
 import os
 import shutil
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from trainables.bucket import Original, original_of
-from trainables.disk import fsync, full_disk, make_folders
-from trainables.entry import MANIFEST, Entry, digest, read_entry
+from trainables.committing import commit_folder
+from trainables.entry import MANIFEST, Entry, read_entry
 from trainables.errors import DataError
-from trainables.faults import fault_point
 
 KEEP_PROGRESS = 2
 #: Folder times advance in ticks; a change within one may not show.
@@ -136,12 +133,13 @@ class Store:
         if entry is None or not (damaged := entry.damaged(tuple(entry.files))):
             return entry
         try:
-            place = f"set aside to {self.quarantine(entry)}"
+            target = self.quarantine(entry)
+            what = "was set aside already" if target is None else f"was set aside to {target}"
         except OSError as error:
-            place = f"cannot be set aside ({error.strerror})"
+            what = f"cannot be set aside ({error.strerror})"
         raise DataError(
-            f"{damaged[0]} of {entry.folder.name} is damaged and was {place}; the command that "
-            "trained it, f2c run, trains it anew"
+            f"{damaged[0]} of {entry.folder.name} is damaged; the stage {what}, and the command "
+            "that trained it, f2c run, trains it anew"
         )
 
     def quarantine(self, entry: Entry) -> Path | None:
@@ -251,52 +249,3 @@ def _forget(folder: Path) -> None:
     if original is not None:
         original.bucket.delete(original.path)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def commit_folder(target: Path, key: str, kind: str, write: Callable[[Path], None]) -> Entry:
-    """Temporary folder, files, fsync, manifest last, fsync, one rename."""
-    make_folders(target.parent)
-    scratch = f".tmp-{key[:8]}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    temporary = target.parent / scratch
-    temporary.mkdir()
-    try:
-        fault_point(f"{kind}.write")
-        write(temporary)
-        fault_point(f"{kind}.seal")
-        files = {path.name: _seal(path) for path in sorted(temporary.iterdir())}
-        manifest = {"key": key, "kind": kind, "committed_at": time.time(), "files": files}
-        fault_point(f"{kind}.manifest")
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        fsync(temporary / MANIFEST)
-        fsync(temporary)
-        fault_point(f"{kind}.rename")
-        original = original_of(target)
-        if original is not None:
-            original.put_all(temporary, last=MANIFEST)
-        return _rename(temporary, target, Entry(target, key, kind, files, original))
-    except Exception as error:
-        full = full_disk(error, target.parent, temporary)
-        if full is None:
-            raise
-        raise full from error
-    finally:
-        if temporary.exists():
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _rename(temporary: Path, target: Path, entry: Entry) -> Entry:
-    try:
-        temporary.rename(target)
-    except OSError:
-        there = read_entry(target)
-        if there is None or there.key != entry.key:
-            raise
-        return there
-    fault_point(f"{entry.kind}.renamed")
-    fsync(target.parent)
-    return entry
-
-
-def _seal(path: Path) -> dict[str, Any]:
-    fsync(path)
-    return {"sha256": digest(path), "bytes": path.stat().st_size}

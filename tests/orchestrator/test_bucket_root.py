@@ -21,11 +21,12 @@ from werkzeug.serving import make_server
 
 from orchestrator.cli import main
 from trainables.bucket import bucket, local_root
+from trainables.committing import commit_folder
 from trainables.datasets import read_index
 from trainables.errors import DataError
 from trainables.listing import read_listing, write_listing
 from trainables.spec import DataSpec, SyntheticSpec
-from trainables.store import Store, commit_folder
+from trainables.store import Store
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = str(REPOSITORY / "tests" / "small.yaml")

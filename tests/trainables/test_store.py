@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from trainables.committing import commit_folder
 from trainables.entry import read_entry
 from trainables.errors import DataError
-from trainables.store import Store, commit_folder
+from trainables.store import Store
 
 KEY = "ab" * 32
 REPOSITORY = Path(__file__).parents[2]
@@ -41,7 +42,7 @@ def test_f13_what_others_commit_or_set_aside_is_seen_beside_ones_own(tmp_path):
         ours.commit(own, "h3", "stage", write)
         theirs.commit(other, "h4", "stage", write)
         assert [ours.find(key).key for key in (own, other)] == [own, other]
-        assert theirs.quarantine(theirs.find(own)) is not None
+        assert theirs.quarantine(theirs.find(own)).parent == theirs.folder / "quarantine"
         assert ours.find(own) is None
     assert [entry.key for entry in ours.entries()] == ["b0" * 32, "b1" * 32, "b2" * 32]
 
@@ -180,7 +181,7 @@ def test_f13_what_another_driver_has_set_aside_already_is_done(tmp_path):
     other = Store(store.folder)
     (entry.folder / "metrics.json").write_text("{}")
     damaged = other.find(KEY)
-    assert store.quarantine(entry) is not None
+    assert (store.quarantine(entry) / "metrics.json").read_text() == "{}"
     assert other.quarantine(damaged) is None
     assert other.find(KEY) is None
 

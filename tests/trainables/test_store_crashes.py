@@ -124,7 +124,7 @@ def test_f11_a_crash_while_a_done_stage_drops_its_progress_loses_neither(recorde
 
 def test_without_fsync_a_torn_stage_would_be_there_under_its_name(recorded, judge, monkeypatch):
     root, recorder = recorded
-    monkeypatch.setattr("trainables.store.fsync", lambda _path: None)
+    monkeypatch.setattr("trainables.committing.fsync", lambda _path: None)
     Store(root / "store").commit(KEY, "h3", "stage", write)
     torn = [store.find(KEY) for store in judge(recorder.crash())]
     assert any(entry is not None and entry.damaged() for entry in torn)
