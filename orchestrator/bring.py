@@ -12,13 +12,14 @@ from rich.console import Console
 from orchestrator.cluster import Machine, make_root, ray_session
 from orchestrator.display import next_line
 from orchestrator.experiment import Experiment, load_experiment
-from orchestrator.flags import DEFAULT_ROOT, leading_words, parse_one
+from orchestrator.flags import leading_words, parse_one, root_of, standing_flags
 from orchestrator.forest_training import ensure_forest
 from orchestrator.plan import make_plan
 from orchestrator.preparing import missing_views, photo_work, prepare_views, write_listings
 from orchestrator.recipe import Recipe
 from orchestrator.verifying import verify
 from trainables.archive import download_cub200, extract
+from trainables.bucket import local_root
 from trainables.datasets import DATASETS, find_dataset, read_index
 from trainables.errors import ConfigError, DataError
 from trainables.index import file_sums
@@ -47,18 +48,21 @@ def bring(arguments: Sequence[str], console: Console) -> int:
 
 
 def _bring_dataset(name: str, flags: Sequence[str], console: Console) -> int:
+    standing = root_of(standing_flags())
+
     def options(
         source: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
-        root: Path = Path(DEFAULT_ROOT),
+        root: str = standing,
         *,
         download: bool = False,
         verify: bool = False,
-    ) -> tuple[Path | None, Path, bool, bool]:
+    ) -> tuple[Path | None, str, bool, bool]:
         return source, root, download, verify
 
-    source, root, download, must_verify = tyro.cli(
+    source, given_root, download, must_verify = tyro.cli(
         options, args=list(flags), prog=f"f2c prepare {name}"
     )
+    root = Path(local_root(given_root))
     make_root(root)
     if download and name != "cub200":
         raise ConfigError(f"{name} has no public archive any more; give --from PATH")
@@ -79,7 +83,7 @@ def _bring_dataset(name: str, flags: Sequence[str], console: Console) -> int:
     if must_verify:
         verify(index, root / "data", console)
     plan = NEXT_PLAN.get(name, OWN_PLAN.format(name=name))
-    under = [] if root == Path(DEFAULT_ROOT) else ["--root", str(root)]
+    under = [] if given_root == standing else ["--root", given_root]
     console.print(next_line("plan", *plan.split(), "--data.root", str(folder), *under))
     return 0
 

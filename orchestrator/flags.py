@@ -5,14 +5,17 @@ import difflib
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import tyro
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from tyro.constructors import (
     ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
     StructConstructorSpec,
     StructFieldSpec,
     StructTypeInfo,
@@ -113,13 +116,13 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
     Raises:
         ConfigError: for unknown flags and for what the recipe refuses, all of it at once; and for a
             password in an address.
-        SystemExit: status 2 for values of a wrong type, 0 after `--help`.
+        SystemExit: status 2 for a flag without its value, 0 after `--help`.
     """
     name = name or default_recipe()
     own_root = root_of_run(name)
     implied = [] if own_root is None else ["--root", str(own_root)]
     given = [*standing_flags(), *implied, *flags]
-    default = _Flags(load_recipe(name, _root_of(given)))
+    default = _Flags(load_recipe(name, Path(local_root(root_of(given)))))
     found, rest = tyro.cli(
         _Flags,
         args=given,
@@ -129,8 +132,8 @@ def parse(name: str | None, flags: Sequence[str]) -> tuple[Recipe, Machine]:
         registry=_UNCHECKED,
         return_unknown_args=True,
     )
-    recipe = _checked(found.recipe, rest)
-    machine = _machine(found, recipe)
+    checked = _checked(found, rest)
+    recipe, machine = checked.recipe, _machine(checked)
     check_place(machine.root)
     if machine.tracking_uri is not None:
         check_tracking_uri(machine.tracking_uri)
@@ -176,20 +179,53 @@ def _as_given(info: StructTypeInfo) -> StructConstructorSpec | None:
     return StructConstructorSpec(make, tuple(parts))
 
 
-def _checked(recipe: Recipe, rest: Sequence[str]) -> Recipe:
-    """The recipe, once nothing is wrong with it and all flags were understood."""
+_looking = ContextVar("whether tyro's own rules are asked", default=False)
+
+
+@_UNCHECKED.primitive_rule
+def _or_text(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """Values as tyro reads them; what it cannot read stays text, for `_checked` to tell."""
+    if _looking.get():
+        return None
+    token = _looking.set(True)
+    try:
+        spec = ConstructorRegistry.get_primitive_spec(info)
+    finally:
+        _looking.reset(token)
+    if not isinstance(spec, PrimitiveConstructorSpec):
+        return None
+
+    def read(words: list[str]) -> Any:
+        try:
+            return spec.instance_from_str(words)
+        except ValueError:
+            if spec.nargs != "*":
+                return words[0] if spec.nargs == 1 else words
+            return words if len(words) == 1 else [value for w in words for value in read([w])]
+
+    return replace(spec, instance_from_str=read, choices=None)
+
+
+def _checked(found: _Flags, rest: Sequence[str]) -> _Flags:
+    """The flags, once nothing is wrong with the recipe and all were understood."""
     flags = [word for word in rest if word.startswith("--")]
     faults = [f"{flag}: unknown flag{_near(flag)}" for flag in flags]
     if rest and not flags:
         faults = [f"{word}: belongs to no flag" for word in rest]
+    given = TypeAdapter(_Flags)
     try:
-        checked = Recipe.model_validate_json(recipe.model_dump_json())
+        checked = given.validate_json(given.dump_json(found, warnings=False), strict=True)
     except ValidationError as error:
-        faults += [fault_in_words(one) for one in error.errors()]
+        faults += [_in_words(one) for one in error.errors()]
     else:
         if not faults:
             return checked
     raise ConfigError(faults_text("flags", faults))
+
+
+def _in_words(error: Any) -> str:
+    place = [part for part in error["loc"] if part != "recipe"]
+    return fault_in_words(error | {"loc": place})
 
 
 def _near(flag: str) -> str:
@@ -201,7 +237,7 @@ def _near(flag: str) -> str:
     return f"; did you mean {shown}?" if near else ""
 
 
-def _machine(flags: _Flags, recipe: Recipe) -> Machine:
+def _machine(flags: _Flags) -> Machine:
     n_gpus = flags.gpus_per_stage
     if n_gpus is None:
         n_gpus = 1.0 if flags.address == "local" and local_gpus() else 0.0
@@ -213,16 +249,15 @@ def _machine(flags: _Flags, recipe: Recipe) -> Machine:
         n_gpus,
         flags.tracking_uri,
         flags.root if is_bucket(flags.root) else None,
-        _data_cpus(recipe, flags.executor, flags.data_cpus_per_stage),
+        _data_cpus(flags.recipe, flags.executor, flags.data_cpus_per_stage),
     )
 
 
-def _root_of(flags: Sequence[str]) -> Path:
-    """Where runs are that may be named, before the flags can be read as a recipe's."""
+def root_of(flags: Sequence[str]) -> str:
+    """The root that flags name, or the usual one; the other flags may be anything."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--root", default=DEFAULT_ROOT, nargs="?")
-    root = parser.parse_known_args(list(flags))[0].root
-    return Path(local_root(root or DEFAULT_ROOT))
+    return parser.parse_known_args(list(flags))[0].root or DEFAULT_ROOT
 
 
 def _data_cpus(recipe: Recipe, executor: str, n_cpus: int) -> int:

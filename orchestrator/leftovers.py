@@ -11,6 +11,7 @@ from rich.console import Console
 
 from orchestrator.cluster import check_root
 from orchestrator.display import next_line
+from orchestrator.flags import root_of, standing_flags
 from orchestrator.recipe_files import RECORDED
 from trainables.bucket import is_bucket, local_root
 from trainables.errors import BusyError, ConfigError
@@ -26,8 +27,9 @@ def collect(arguments: Sequence[str], console: Console) -> int:
         BusyError: when some cannot be deleted.
         ConfigError: when the root is no folder, or cannot be written where it has to be.
     """
+    standing = root_of(standing_flags())
 
-    def options(root: str = "runs", *, delete: bool = False) -> tuple[str, bool]:
+    def options(root: str = standing, *, delete: bool = False) -> tuple[str, bool]:
         return root, delete
 
     root, delete = tyro.cli(options, args=list(arguments), prog="f2c gc")
@@ -60,13 +62,14 @@ def _run_of(root: Path) -> list[str]:
 
 
 def leftovers(root: Path) -> Iterator[Path]:
-    """Progress of finished stages, quarantined entries, and old temporary files of ours."""
+    """Progress of finished stages, what was set aside, and old temporary files of ours."""
     store = Store(root / "store")
     done = {entry.key[:16] for entry in store.entries()}
     for folder in (root / "store" / "progress").glob("*"):
         if folder.name.rsplit("-", 1)[-1] in done:
             yield folder
     yield from (root / "store" / "quarantine").glob("*")
+    yield from (root / "data").glob(".damaged-*")
     for pattern in (".tmp-*", "*/.tmp-*", "store/leases/.tmp-*"):
         for path in root.glob(pattern):
             if time.time() - path.stat().st_mtime > OLD_S:

@@ -35,6 +35,19 @@ def test_flags_that_the_recipe_refuses_are_told_as_its_fields_are(flags, said):
         parse("demo", flags)
 
 
+def test_values_of_a_wrong_type_are_told_with_all_other_faults():
+    flags = ["--train.lr", "fast", "--train.milestones", "0.5", "x", "--seeds", "one"]
+    text = complaint(*flags, "--train.precision", "half", "--gpus-per-stage", "many")
+    assert text.splitlines() == [
+        "5 faults in the flags",
+        "  train.lr: Input should be a valid number (given: 'fast')",
+        "  train.milestones.1: Input should be a valid number (given: 'x')",
+        "  train.precision: Input should be 'auto', 'bfloat16' or 'float32' (given: 'half')",
+        "  seeds.0: Input should be a valid integer (given: 'one')",
+        "  gpus_per_stage: Input should be a valid number (given: 'many')",
+    ]
+
+
 def test_resolutions_of_the_cells_are_a_flag():
     recipe, _ = parse("demo", ["--cells.resolutions-px", "10", "12"])
     assert recipe.cells.resolutions_px == (10, 12)

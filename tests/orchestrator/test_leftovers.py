@@ -91,3 +91,23 @@ def test_a_root_that_is_no_folder_is_refused_and_not_called_clean(tmp_path, caps
     for root in (tmp_path / "none", tmp_path / "file"):
         assert main(["gc", "--root", str(root)]) == 2
         assert f"--root {root} is no folder" in capsys.readouterr().out
+
+
+def test_the_root_of_every_command_is_that_of_the_standing_flags(tmp_path, capsys, monkeypatch):
+    root = tmp_path / "shared runs"
+    (root / "store" / "quarantine" / "h3-abababab-1").mkdir(parents=True)
+    monkeypatch.setenv("F2C_FLAGS", f"--address auto --root '{root}'")
+    assert main(["gc", "--delete"]) == 0
+    assert "1 leftovers" in capsys.readouterr().out
+    assert main(["prepare", "cars"]) == 2
+    assert [place.name for place in root.iterdir()] == ["store"]
+
+
+def test_a_view_that_was_set_aside_is_a_leftover(tmp_path, capsys):
+    aside = tmp_path / "data" / ".damaged-low-train-abababab-12345678"
+    aside.mkdir(parents=True)
+    (aside / "pixels.npy").write_bytes(bytes(3_000_000))
+    (tmp_path / "data" / "low-train-abababab").mkdir()
+    assert main(["gc", "--root", str(tmp_path), "--delete"]) == 0
+    assert "1 leftovers, 3.0 MB deleted" in capsys.readouterr().out
+    assert [place.name for place in (tmp_path / "data").iterdir()] == ["low-train-abababab"]
