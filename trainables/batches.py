@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 
 from trainables.degrade import enlarge
 from trainables.fingerprint import seed_of
+from trainables.models import own_kernels
 from trainables.spec import AugmentSpec, StageSpec, ViewSpec
 from trainables.streamed import Blocks, Stream, StreamedPhotos, blocks_here
 from trainables.threads import in_parts
@@ -196,9 +197,14 @@ def augmented(images_BCHW: Tensor, augment: AugmentSpec, seed: int) -> Tensor:
 
 
 def _mirror(images_BCHW: Tensor, mirrored_B: NDArray[np.bool_]) -> Tensor:
-    if images_BCHW.device.type != "cpu":
-        mirrored = moved(mirrored_B, images_BCHW.device)[:, None, None, None]
-        return torch.where(mirrored, images_BCHW.flip(-1), images_BCHW)
+    device = images_BCHW.device
+    if own_kernels.run_on(device):
+        from trainables.models.photo_kernels import mirrored  # Triton is where GPUs are
+
+        return mirrored(images_BCHW, moved(mirrored_B, device))
+    if device.type != "cpu":
+        chosen = moved(mirrored_B, device)[:, None, None, None]
+        return torch.where(chosen, images_BCHW.flip(-1), images_BCHW)
     images_BHWC = images_BCHW.permute(0, 2, 3, 1)
     both = images_BHWC, images_BHWC.flip(2)  # whole photos: `where` takes bytes one by one here
     chosen = [both[int(mirrored)][place] for place, mirrored in enumerate(mirrored_B)]

@@ -107,6 +107,20 @@ def test_photos_to_the_networks_range(gpu: torch.device, dtype: torch.dtype):
     assert difference(made, exact) < (1e-6 if dtype == torch.float32 else 4e-3)
 
 
+@pytest.mark.parametrize("memory_format", [LAST, torch.contiguous_format])
+def test_photos_are_mirrored_as_torch_flips_them(
+    gpu: torch.device, memory_format: torch.memory_format
+):
+    from trainables.models.photo_kernels import mirrored
+
+    images = torch.randint(0, 256, (5, 3, 20, 31), dtype=torch.uint8, device=gpu)
+    chosen = torch.tensor([True, False, True, True, False], device=gpu)
+    made = mirrored(images.to(memory_format=memory_format), chosen)
+    exact = torch.where(chosen[:, None, None, None], images.flip(-1), images)
+    assert made.is_contiguous(memory_format=LAST)
+    assert torch.equal(made, exact)
+
+
 @pytest.mark.parametrize(("name", "side_px"), [("squeezenet1_1", 67), ("alexnet", 227)])
 def test_a_network_with_them_computes_the_same(gpu: torch.device, name: str, side_px: int):
     torch.manual_seed(0)

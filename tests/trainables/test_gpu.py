@@ -41,6 +41,17 @@ def test_kernels_compute_what_torch_does_as_triton_interprets_them():
     assert kernel_tests({"TRITON_INTERPRET": "1"}, "-k", "not alexnet") == 0
 
 
+@pytest.mark.parametrize("value", ["fp32", "bf16"])
+@pytest.mark.parametrize("capability", [70, 80, 90, 100])
+def test_kernels_compile_for_gpus_from_volta_to_blackwell(tmp_path, monkeypatch, value, capability):
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")
+    from tests.trainables.compiled_kernels import calls, compiled
+
+    assert all(compiled(call, capability) for call in calls(value))
+
+
 def kernel_tests(variables: dict[str, str], *flags: str) -> int:
     """In a process of its own: Triton reads the variable when it is imported."""
     command = [sys.executable, "-m", "tests.trainables.gpu_kernels", *flags]
