@@ -4,8 +4,9 @@
     PYTHONPATH=. python3 benchmarks/gpu.py   # where the project is not installed
 
 Images a second against the same loop fed by a DataLoader, against the bare model on random data,
-and against two floors; the gain of recorded steps (CUDA graphs); seconds of a stage of every size
-and so of Table 2 (87 stages of 60 epochs); several small stages at once. Needs torch, torchvision,
+and against two floors; the gain of recorded steps (CUDA graphs) and of other ways to convolutions
+in groups; where a step's time goes; seconds of a stage of every size and so of Table 2 (87 stages
+of 60 epochs); several small stages at once. Needs torch, torchvision,
 pydantic and the project's own packages. `--device cpu` with small sizes checks that it runs.
 """
 
@@ -20,31 +21,32 @@ from typing import Any
 import torch
 from floors import Device, measure_device, operations, traffic_bytes
 from gpu_graph import GraphedStage
+from gpu_groups import WAYS, RegroupedStage, grouped
+from gpu_profile import profile_of
 from gpu_stage import N_EPOCHS, Scale, Stage, generated, loader_batches, scale_of, spec_of
 from rounds import alternate, arguments, ratios, require, row, seconds_of, sides, write
 from torch import Tensor, nn
 
 from trainables.batches import Source
 from trainables.models import build_model
-from trainables.spec import ModelSpec
+from trainables.spec import ModelSpec, StageSpec
 
 Row = dict[str, Any]
-#: What a graph's weights may be apart from ours, of what both learnt: GPUs add up in any order.
-GRAPHS_APART = 0.3
+#: What a side's weights may be apart from ours, of what both learnt: GPUs add up in any order.
+MOST_APART = 0.3
 
 
 def compare(name: str, source: Source, scale: Scale, chosen: argparse.Namespace) -> list[Row]:
     """Rows of one network on all high photos."""
     spec = spec_of((source.view.spec,), name, scale.images, scale, chosen.precision)
     ours, bare, fed = (Stage(spec, [source], chosen.compile) for _ in range(3))
-    graphed = GraphedStage(spec, [source])
+    others = other_ways(spec, source)
     batches = loader_batches(source, scale.batch)
     ways = {
         "ours": lambda: ours.seconds(scale.images),
         "bare": bare.bare_s,
         "dataloader": lambda: fed.seconds(scale.images, batches),
-        "graphs": lambda: graphed.seconds(scale.images),
-    }
+    } | {way: lambda stage=stage: stage.seconds(scale.images) for way, stage in others.items()}
     before = head_of(ours)
     found = alternate(ways, chosen.rounds, warm=True)
     device = measure_device(source.device, getattr(torch, chosen.precision))
@@ -56,11 +58,29 @@ def compare(name: str, source: Source, scale: Scale, chosen: argparse.Namespace)
         row(f"gpu/{name}/{side}", ratios(found[side], found["ours"]), **details)
         for side in ("bare", "dataloader")
     ]
-    apart = float((head_of(graphed) - head_of(ours)).norm() / (head_of(ours) - before).norm())
-    require(apart <= GRAPHS_APART, f"weights with graphs, by {apart:.2f} of what was learnt")
-    gains = ratios(found["ours"], found["graphs"])
-    rows.append(row(f"gpu/{name}/with graphs", gains, **details, apart=apart))
+    for way, stage in others.items():
+        apart = float((head_of(stage) - head_of(ours)).norm() / (head_of(ours) - before).norm())
+        require(apart <= MOST_APART, f"weights with {way}, by {apart:.2f} of what was learnt")
+        gains = ratios(found["ours"], found[way])
+        rows.append(row(f"gpu/{name}/with {way}", gains, **details, apart=apart))
+    rows.append(kernels(name, ours, median(found["ours"])))
     return rows + floors(name, found["ours"], device, scale, chosen)
+
+
+def other_ways(spec: StageSpec, source: Source) -> dict[str, Stage]:
+    """Stages that train the same in ways that the program does not go, by what they are called."""
+    found: dict[str, Stage] = {"graphs": GraphedStage(spec, [source])}
+    if grouped(found["graphs"].network.module):
+        found |= {name: RegroupedStage(spec, [source], way) for name, way in WAYS.items()}
+    return found
+
+
+def kernels(name: str, stage: Stage, epoch_s: float) -> Row:
+    """What the device works of a step, over the time that a step takes; its slowest kernels."""
+    spent_ms = profile_of(stage)
+    step_ms = 1e3 * epoch_s / -(-stage.spec.subset.n_images // stage.spec.training.batch_size)
+    details = {"a step, ms": step_ms, "in kernels, ms": spent_ms}
+    return row(f"gpu/{name}/kernels over step", [spent_ms["all of them"] / step_ms], **details)
 
 
 def head_of(stage: Stage) -> Tensor:

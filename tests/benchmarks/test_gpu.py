@@ -1,6 +1,7 @@
 """The GPU's benchmark runs where neither Ray nor MLflow is installed; here on a CPU, tiny."""
 
 import ast
+import importlib
 import json
 import os
 import subprocess
@@ -8,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 REPOSITORY = Path(__file__).parents[2]
-FILES = ("gpu.py", "gpu_stage.py", "gpu_graph.py", "floors.py", "rounds.py", "targets.py")
+FILES = ("gpu.py", "gpu_stage.py", "gpu_graph.py", "gpu_groups.py", "gpu_profile.py", "floors.py",
+         "rounds.py", "targets.py")  # fmt: skip
 #: What the machine with a GPU has: torch, torchvision and pydantic with what they bring.
 ABSENT = ("ray", "mlflow", "pandas", "pyarrow", "safetensors", "scipy", "matplotlib", "psutil",
           "rich", "tyro", "pooch", "yaml", "orchestrator", "analysis")  # fmt: skip
@@ -57,6 +61,7 @@ def test_it_runs_without_them_and_leaves_every_row(tmp_path):
         "bare",
         "dataloader",
         "with graphs",
+        "kernels over step",
         "operations floor over time",
         "bytes floor over time",
     )
@@ -65,6 +70,21 @@ def test_it_runs_without_them_and_leaves_every_row(tmp_path):
     assert len(rows["gpu/table2"]["details"]["a stage of"]) == 24
     assert rows["gpu/tiny/rate"]["details"]["synchronisations an epoch"] is None
     assert rows["gpu/tiny/with graphs"]["details"]["apart"] < 1e-3
+    assert rows["gpu/tiny/kernels over step"]["details"]["in kernels, ms"]["all of them"] > 0
+
+
+@pytest.mark.parametrize("way", ["in_parts", "as_one"])
+def test_other_ways_to_a_convolution_in_groups_compute_the_same(way, monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    ways = importlib.import_module("gpu_groups")
+    torch.manual_seed(0)
+    layer = nn.Conv2d(6, 8, 3, padding=1, groups=2, dtype=torch.float64)
+    images = torch.randn(2, 6, 7, 5, dtype=torch.float64)
+    made, exact = getattr(ways, way)(layer, images, layer.bias), layer(images)
+    torch.testing.assert_close(made, exact)
+    gradient = torch.randn_like(exact)
+    ours, theirs = (torch.autograd.grad(y, [*layer.parameters()], gradient) for y in (made, exact))
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_without_a_gpu_it_says_so_and_leaves_no_row(tmp_path):
