@@ -130,7 +130,7 @@ def _check(recipe: Recipe, n_train: int) -> None:
     if not (cells.strategies or grid):
         faults.append("the recipe asks for no cells: give cells.high and cells.low, or strategies")
     faults += _level_faults(recipe, n_train)
-    faults += _overlaps(recipe, n_train)
+    faults = faults or list(_overlaps(recipe, n_train))
     if faults:
         raise ConfigError("\n".join(faults))
 
@@ -176,19 +176,30 @@ def _unknown(strategy: str, known: Sequence[str]) -> Iterator[str]:
         yield f"no strategy named {strategy}: {hint}known are {', '.join(known)}"
 
 
-def _overlaps(recipe: Recipe, n_train: int) -> list[str]:
-    """Cells whose high and low photos cannot be different ones."""
+def _overlaps(recipe: Recipe, n_train: int) -> Iterator[str]:
+    """Why the high and low photos of a recipe's cells cannot be different ones."""
     if recipe.subset.relation != "disjoint":
-        return []
-    pairs = [(h, low) for h in recipe.cells.high for low in recipe.cells.low]
-    pairs += [(level, level) for level in (*recipe.cells.diagonal, *recipe.cells.mixed)]
-    over = [
-        f"h{high}-l{low}"
-        for high, low in pairs
-        if images_at(recipe, high, n_train) + images_at(recipe, low, n_train) > n_train
-    ]
+        return
+    if recipe.subset.rule == "independent":
+        yield (
+            "subset.rule: independent draws photos anew for every number of them, so high and low "
+            "ones overlap; with subset.relation: disjoint take nested or stratified"
+        )
+    rows = [_row(recipe, *levels, n_train) for levels in _levels(recipe)]
+    cells = [Cell(**row, seed=0) for row in rows]
+    over = [c.name.rpartition("/")[0] for c in cells if _images_apart(recipe, c) > n_train]
     names = ", ".join(over[:5]) + (", ..." if len(over) > 5 else "")
-    return [
-        f"subset.relation: disjoint leaves {len(over)} cells without enough of the {n_train} "
-        f"training images: {names}; leave them out"
-    ][: len(over)]
+    if over:
+        yield (
+            f"subset.relation: disjoint leaves {len(over)} cells without enough of the {n_train} "
+            f"training images: {names}; leave them out"
+        )
+
+
+def _images_apart(recipe: Recipe, cell: Cell) -> int:
+    """Images of a cell where no stage on low ones may see those of a stage on high ones."""
+    sides = {"high": 0, "low": 0}
+    for draft in drafts_of(recipe, cell):
+        side = "high" if draft.views[0] == "high" else "low"
+        sides[side] = max(sides[side], draft.n_images)
+    return sum(sides.values())

@@ -50,9 +50,36 @@ def test_d18_impossible_cells_are_refused_with_the_arithmetic(experiment, cells,
         names(experiment(cells=cells))
 
 
-def test_disjoint_subsets_that_must_overlap_are_refused(experiment):
-    with pytest.raises(ConfigError, match=r"leaves 2 cells .* h4-l5, h4-l6; leave"):
-        names(experiment(subset={"relation": "disjoint"}, cells={"high": [4], "low": [4, 5, 6]}))
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (
+            {"high": [4], "low": [4, 5, 6]},
+            "leaves 2 cells .* staged_hl/h4-l5, staged_hl/h4-l6; leave",
+        ),
+        (
+            {"strategies": ["staged_hl", "staged_lh", "low_low"]},
+            "leaves 2 cells .* staged_hl/h8-l8, staged_lh/h8-l8; leave",
+        ),
+    ],
+)
+def test_disjoint_subsets_that_must_overlap_are_refused(experiment, cells, message):
+    with pytest.raises(ConfigError, match=message):
+        names(experiment(subset={"relation": "disjoint"}, cells=cells))
+
+
+def test_disjoint_photos_cannot_be_drawn_anew_for_every_number(experiment):
+    subset = {"relation": "disjoint", "rule": "independent"}
+    with pytest.raises(ConfigError, match="take nested or stratified"):
+        names(experiment(subset=subset, cells={"high": [3], "low": [4]}))
+
+
+def test_cells_of_one_form_or_of_both_forms_of_a_photo_may_ask_for_all_beside_disjoint_ones(
+    experiment,
+):
+    cells = {"strategies": ["high", "low", "mixed", "low_low"]}
+    made = experiment(subset={"relation": "disjoint"}, cells=cells)
+    assert names(made) == ["high/h8-l0/s0", "low/h0-l8/s0", "mixed/h8-l8/s0", "low_low/h8-l8/s0"]
 
 
 def test_controls_get_the_photos_that_their_updates_are_counted_by(experiment):
