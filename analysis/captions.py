@@ -5,6 +5,13 @@ from analysis.compare import AT_CHANCE, Comparison, of_same_seeds, rivals_of
 from analysis.setting import Setting, deviations, paper_dataset
 
 
+#: How the intervals of accuracies are made; a mean over seeds says nothing of other test photos.
+INTERVALS = (
+    "Student's t over seeds, without the chance of the test photos; Wilson's, of that chance alone, "
+    "where one seed is done or all agree"
+)
+
+
 def caption(comparison: Comparison, setting: Setting) -> str:
     """What a table shows, of what, and how to read it; plain text."""
     title = paper.TITLES.get(comparison.table, "Results")
@@ -17,9 +24,10 @@ def caption(comparison: Comparison, setting: Setting) -> str:
     else:
         parts.append("Accuracy in percent.")
     if comparison.table == "table2":
+        seen = "the same photos" if setting.relation == "same" else "as many, but other photos"
         parts.append(
             "Low-res test. HX, LY: X eighths of the photos in high-res, then Y in low-res. "
-            f"{paper.DAGGER} staged and {paper.STAR} mixed saw the same photos: "
+            f"{paper.DAGGER} staged and {paper.STAR} mixed saw {seen}: "
             "compare them within a column; the better one of ours is bold."
         )
     else:
@@ -36,11 +44,7 @@ def notes(comparison: Comparison, setting: Setting) -> list[str]:
     measured = [entry for entry in comparison.entries.values() if entry.n_seeds]
     half_widths = [(entry.high - entry.low) / 2 for entry in measured if entry.low <= entry.high]
     if half_widths:
-        source = (
-            "Student's t over seeds; Wilson's of the tested photos where one seed is done or all "
-            "agree"
-        )
-        lines.append(f"95 % intervals: ±{max(half_widths):.1f} points at most ({source}).")
+        lines.append(f"95 % intervals: ±{max(half_widths):.1f} points at most ({INTERVALS}).")
     if not all(entry.above_chance for entry in measured):
         lines.append(chance_note("the cells of a test"))
     return lines + _incomplete(comparison)

@@ -129,7 +129,10 @@ def _notes(found: list[Claim], grid: Grid) -> list[str]:
     lines = [*_chance(grid), "Gain: accuracy minus that of H0 in the same column, points."]
     if any(math.isnan(claim.ours.low) for claim in found):
         lines.append("[none]: every draw of the photos gives the same, so no interval can be told.")
-    lines.append("Shown: the whole interval has the sign that the paper claims.")
+    lines.append(
+        "Shown: the whole interval has the sign that the paper claims; each claim alone, without a "
+        "correction for their number."
+    )
     if any(claim.nulls for claim in found):
         lines.append(
             "A rank correlation says little: the last column has what a ranking without any "

@@ -194,7 +194,8 @@ def _notes(heat: HeatRun, numbers: pd.DataFrame) -> list[str]:
         f"The paper (section 4.3) says of the maps of {heat.names[1]}: {said}.",
         "Areas share one threshold for both maps of a photo; energy is the sum of the squared "
         "distances of the logits, and larger for a network whose logits are larger throughout; the "
-        "relative strength is not. Intervals: bootstrap over photos.",
+        "relative strength is not. Intervals: bootstrap over photos; of the chance in training one "
+        "network of each kind says nothing.",
         "Deletion and insertion: mean confidence in the predicted class while pixels turn grey, or "
         "come back, hottest first.",
     ]

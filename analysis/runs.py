@@ -183,7 +183,8 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean and interval of every cell over its seeds, in the order of the frame.
 
     The interval is Student's t over two or more seeds, Wilson's of the tested photos for one and
-    where all agree to the photo, which says nothing against the chance of these.
+    where all agree to the photo, which says nothing against the chance of these. The former is of
+    other seeds on the same test photos: their chance is not in it.
 
     Args:
         frame: of `load`.

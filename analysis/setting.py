@@ -34,6 +34,7 @@ class Setting:
         budget: a stage's length in words, or an empty text.
         n_images: the largest number of training photos of a cell.
         n_seeds: seeds planned.
+        relation: of the images in high to those in low: `same`, `independent` or `disjoint`.
         variants: rows with another network, canvas or budget, each in words.
     """
 
@@ -48,6 +49,7 @@ class Setting:
     budget: str
     n_images: int
     n_seeds: int
+    relation: str = "same"
     variants: tuple[str, ...] = ()
 
     @property
@@ -84,6 +86,7 @@ def setting_of(frame: pd.DataFrame, recipe: Mapping[str, Any]) -> Setting:
         budget=_budget(_section(recipe, "train")),
         n_images=int(frame[["n_high", "n_low"]].to_numpy().max(initial=0)),
         n_seeds=len(set(frame["seed"].tolist())),
+        relation=str(_section(recipe, "subset").get("relation") or "same"),
         variants=tuple(
             f"row {name}: {_variant(variant)}"
             for name, variant in _section(recipe, "variants").items()
@@ -149,6 +152,7 @@ def _pairs(setting: Setting, dataset: str) -> list[tuple[str, str, str]]:
         ("first weights", "random" if random else "ImageNet", "ImageNet"),
         ("canvas", f"{setting.canvas_px} px", f"{PAPER_CANVAS_PX} px"),
         ("low resolution", f"{setting.resolution_px} px", f"{PAPER_RESOLUTION_PX} px"),
+        ("photos in high-res and in low-res", setting.relation, "same"),
     ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from analysis.captions import chance_note
+from analysis.captions import INTERVALS, chance_note
 from analysis.colours import heat_styles
 from analysis.compare import AT_CHANCE
 from analysis.runs import ROUNDING, check_file
@@ -88,7 +88,8 @@ def _with_chance(table: pd.DataFrame, n_classes: int) -> pd.DataFrame:
 
 
 def _notes(table: pd.DataFrame) -> list[str]:
-    return [] if all(table["above_chance"].tolist()) else [chance_note("this table")]
+    lines = [f"Square brackets: 95 % interval ({INTERVALS})."]
+    return lines if all(table["above_chance"].tolist()) else [*lines, chance_note("this table")]
 
 
 def _interval(accuracies: list[float], n_test: int) -> tuple[float, float, float]:

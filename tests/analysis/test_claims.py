@@ -211,6 +211,7 @@ def test_the_page_says_how_the_intervals_were_made(grid, recipe, tmp_path):
     text = written[1].read_text()
     assert "one seed, so 1000 draws of the 50 test photos" in text
     assert "the chance in training is not in them" in text
+    assert "each claim alone, without a correction for their number" in text
     assert "| gain, mean of cells |" in text
     again = write_claims(grid, grid_of(grid, photos_of(grid)), recipe, tmp_path / "tables")
     assert again[1].read_text() == text

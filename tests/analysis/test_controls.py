@@ -67,6 +67,7 @@ def test_the_page_marks_what_is_real_and_says_what_it_cost(frame, photos, plan, 
     files = write_controls(frame, differences_of(frame, photos), plan, recipe, tmp_path)
     assert [path.name for path in files] == ["controls.csv", "controls.md", "controls.html"]
     rows = [line for line in files[1].read_text().splitlines() if line.startswith("| ")]
+    assert "seeds, without the chance of the test photos" in files[1].read_text()
     assert "distilled\\_hl" in rows[2], "the best first"
     staged = next(row for row in rows if row.startswith("| staged\\_hl"))
     cells = [cell.strip() for cell in staged.split("|")]

@@ -40,6 +40,12 @@ def test_a_subset_of_classes_and_a_validation_split_are_told(papers):
     assert "3 seeds (paper: one run)" in told
 
 
+def test_high_and_low_photos_that_are_not_the_same_are_told(grid, recipe):
+    apart = setting_of(grid, recipe | {"subset": {"relation": "disjoint"}})
+    told = deviations(apart, "table2")
+    assert "photos in high-res and in low-res disjoint (paper: same)" in told
+
+
 def test_table3_is_compared_with_birds(papers):
     assert "data set Stanford Cars (paper: CUB-200-2011)" in deviations(papers, "table3")
 

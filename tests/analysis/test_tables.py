@@ -150,6 +150,19 @@ def test_every_table_says_what_it_is_and_what_differs(grid, recipe):
     assert "- 95 % intervals: ±4.5 points at most" in text
 
 
+def test_daggers_and_stars_are_of_the_same_photos_only_where_the_recipe_has_them_so(grid, recipe):
+    apart = recipe | {"subset": {"relation": "independent"}}
+    texts = [summary_markdown(grid, of) for of in (recipe, apart)]
+    assert ["saw the same photos" in text for text in texts] == [True, False]
+    assert "saw as many, but other photos" in texts[1]
+
+
+def test_a_mean_over_seeds_is_not_told_to_hold_for_other_test_photos(strategies, recipe):
+    assert "over seeds, without the chance of the test photos" in summary_markdown(
+        strategies, recipe
+    )
+
+
 def test_incomplete_cells_are_listed_once(make_cell, recipe):
     cells = [
         make_cell("table1", "high", (8, 0), 0),

@@ -34,7 +34,9 @@ def test_each_way_of_making_the_test_photos_is_a_row_with_its_interval(run):
     table = pd.read_csv(written[0])
     assert table["percent"].tolist() == [25.0, 2.0]
     assert table["from_percent"].tolist() == pytest.approx([21.006, 1.016], abs=0.01)
-    assert "| low | 25 | bicubic | yes | 25.0 \\[21.0, 29.5\\] |" in written[1].read_text()
+    text = written[1].read_text()
+    assert "| low | 25 | bicubic | yes | 25.0 \\[21.0, 29.5\\] |" in text
+    assert "Wilson's, of that chance alone, where one seed is done" in text
 
 
 def test_names_with_markup_do_not_run_in_the_page(run):

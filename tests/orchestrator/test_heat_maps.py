@@ -61,6 +61,7 @@ def test_heat_maps_of_more_photos_are_compared_and_kept(ran, capsys):
     assert measures.groupby("cell").size().to_dict() == dict.fromkeys(CELLS, 24)
     assert "24 low-res test photos" in ran.page
     assert "patch 6 px" in ran.page
+    assert "of the chance in training one network of each kind says nothing" in ran.page
 
 
 def test_the_same_command_again_computes_nothing_and_draws_another_way(ran, monkeypatch):
