@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 from trainables.degrade import enlarge
 from trainables.fingerprint import seed_of
 from trainables.models import own_kernels
-from trainables.spec import AugmentSpec, StageSpec, ViewSpec
+from trainables.spec import StageSpec, ViewSpec
 from trainables.streamed import Blocks, Stream, StreamedPhotos, blocks_here
 from trainables.threads import in_parts
 from trainables.views import View
@@ -145,7 +145,7 @@ def epoch_batches(
                 if paired
                 else [_gather(gathers, which[batch], row[batch])]
             )
-            images = [augmented(of_view, spec.augment, draws) for of_view in photos]
+            images = [augmented(of_view, spec, draws) for of_view in photos]
             labels_N = sources[0].labels_N
             yield images, labels_N.index_select(0, moved(row[batch], labels_N.device))
 
@@ -181,12 +181,13 @@ def _gather(
     return together[moved(places, together.device)]
 
 
-def augmented(images_BCHW: Tensor, augment: AugmentSpec, seed: int) -> Tensor:
-    """Change a batch of training photos at random, by a seed; uint8 stays uint8."""
-    generator = np.random.default_rng(seed)
+def augmented(images_BCHW: Tensor, spec: StageSpec, seed: int) -> Tensor:
+    """Change a batch of a stage's photos at random, by a seed; uint8 stays uint8."""
+    augment, generator = spec.augment, np.random.default_rng(seed)
     if augment.random_resolution_px is not None:
         low_px, high_px = augment.random_resolution_px
-        images_BCHW = _blur(images_BCHW, int(generator.integers(low_px, high_px + 1)))
+        resolution_px = int(generator.integers(low_px, high_px + 1))
+        images_BCHW = _blur(images_BCHW, resolution_px, spec.views[0])
     if augment.shift_px:
         images_BCHW = _shift(images_BCHW, augment.shift_px, generator)
     if augment.crop_px is not None:
@@ -211,10 +212,10 @@ def _mirror(images_BCHW: Tensor, mirrored_B: NDArray[np.bool_]) -> Tensor:
     return torch.stack(chosen).permute(0, 3, 1, 2)
 
 
-def _blur(images_BCHW: Tensor, resolution_px: int) -> Tensor:
-    canvas_px = images_BCHW.shape[-1]
-    small = enlarge(images_BCHW, resolution_px, "bicubic", antialias=True)
-    return enlarge(small, canvas_px, "bicubic", antialias=True)
+def _blur(images_BCHW: Tensor, resolution_px: int, view: ViewSpec) -> Tensor:
+    """Down and up by the kernel that makes the low views, which the test photos are made by."""
+    small = enlarge(images_BCHW, resolution_px, view.kernel, view.antialias)
+    return enlarge(small, images_BCHW.shape[-1], view.kernel, view.antialias)
 
 
 def _shift(images_BCHW: Tensor, shift_px: int, generator: np.random.Generator) -> Tensor:

@@ -149,7 +149,8 @@ def test_budgets_in_epochs_and_steps_agree():
 
 def test_a_shift_moves_photos_within_its_reach_and_repeats_their_border():
     ramp = torch.arange(8, dtype=torch.uint8).repeat(20, 3, 8, 1)
-    moved = augmented(ramp, AugmentSpec(mirror=False, shift_px=2), seed=3)
+    shifted = AugmentSpec(mirror=False, shift_px=2)
+    moved = augmented(ramp, stage().model_copy(update={"augment": shifted}), seed=3)
     columns = moved[:, 0, 4].long()
     assert moved.shape == ramp.shape
     offsets = {int(row[4]) - 4 for row in columns}
@@ -157,6 +158,18 @@ def test_a_shift_moves_photos_within_its_reach_and_repeats_their_border():
     for row in columns:
         expected = (torch.arange(8) + row[4] - 4).clamp(0, 7)
         assert torch.equal(row, expected)
+
+
+def test_photos_of_a_random_resolution_are_made_low_by_the_kernel_of_the_test_photos():
+    photos = torch.randint(0, 256, (5, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    nearest = view_spec().model_copy(update={"kernel": "nearest"})
+    at_half = AugmentSpec(mirror=False, random_resolution_px=(4, 4))
+    spec = stage().model_copy(update={"views": (nearest,), "augment": at_half})
+    blocks = augmented(photos.to(torch.uint8), spec, seed=0)
+    assert torch.equal(
+        blocks,
+        photos[:, :, 1::2, 1::2].repeat_interleave(2, 2).repeat_interleave(2, 3).to(torch.uint8),
+    )
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
