@@ -81,16 +81,22 @@ def token(cell: Cell, draft: StageDraft) -> str:
     return f"{'m' if others else form[0]}{size}{at}{letters}"
 
 
-def uses_superres(recipe: Recipe) -> bool:
-    """Whether a strategy of the recipe trains or is tested on super-resolved photos.
+def superres_factors(recipe: Recipe) -> set[float]:
+    """How many times larger super-resolved photos of the recipe get; empty where it has none.
 
     Names that are unknown are passed over here; `cells_of` refuses them.
     """
     known = {*STRATEGIES, *recipe.sequences}
     known |= {name for name, variant in recipe.variants.items() if variant.strategy in known}
     strategies = known.intersection(recipe.cells.strategies)
-    drafts = [draft for name in strategies for draft in drafts_of(recipe, _probe(name, 1, 1))]
-    return any("sr" in (*draft.views, draft.low_test) for draft in drafts)
+    canvases_px = {
+        recipe.of(name).data.canvas_px
+        for name in strategies
+        for draft in drafts_of(recipe, _probe(name, 1, 1))
+        if "sr" in (*draft.views, draft.low_test)
+    }
+    resolutions_px = recipe.cells.resolutions_px or (recipe.data.resolution_px,)
+    return {canvas_px / px for canvas_px in canvases_px for px in resolutions_px}
 
 
 def _probe(strategy: str, n_high: int, n_low: int) -> Cell:

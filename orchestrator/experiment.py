@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from orchestrator.cells import uses_superres
+from orchestrator.cells import superres_factors
 from orchestrator.forests import superres_of
 from orchestrator.recipe import Recipe
 from trainables.datasets import find_dataset, read_index
@@ -71,14 +71,10 @@ def load_experiment(recipe: Recipe, root: Path, *, must_exist: bool) -> Experime
         must_exist: False plans the complete published sets without their photos.
 
     Raises:
-        ConfigError: when photos that are streamed shall be super-resolved.
+        ConfigError: when photos cannot be super-resolved as the recipe asks.
         DataError: missing data and missing weights, named in one message.
     """
-    if recipe.streams and uses_superres(recipe):
-        raise ConfigError(
-            "data.mode: stream makes high and low photos only: super-resolved ones are made before "
-            "training; take sr strategies out of cells.strategies, or use data.mode: resident"
-        )
+    enlarged = _checked_factors(recipe)
     faults = []
     facts, index = _facts(recipe.data, root, faults, must_exist=must_exist)
     auxiliary = auxiliary_index = None
@@ -93,7 +89,7 @@ def load_experiment(recipe: Recipe, root: Path, *, must_exist: bool) -> Experime
         auxiliary,
         auxiliary_index,
         weights_known=_weights_known(recipe),
-        superres=superres_of(recipe, facts.data_key, root) if uses_superres(recipe) else None,
+        superres=superres_of(recipe, facts.data_key, root) if enlarged else None,
     )
     variants = {
         name: replace(
@@ -107,6 +103,23 @@ def load_experiment(recipe: Recipe, root: Path, *, must_exist: bool) -> Experime
     if faults:
         raise DataError("\n".join(dict.fromkeys(faults)))
     return replace(whole, variants=variants)
+
+
+def _checked_factors(recipe: Recipe) -> set[float]:
+    factors, data = superres_factors(recipe), recipe.data
+    if recipe.streams and factors:
+        raise ConfigError(
+            "data.mode: stream makes high and low photos only: super-resolved ones are made before "
+            "training; take sr strategies out of cells.strategies, or use data.mode: resident"
+        )
+    others = sorted(factors - {data.canvas_px / data.resolution_px})
+    if recipe.superres.way == "direct" and others:
+        raise ConfigError(
+            "superres.way: direct has one forest, of the factor data.canvas_px / "
+            "data.resolution_px; cells.resolutions_px or variants need "
+            f"{', '.join(f'{factor:g}' for factor in others)}, too; take x4, or a recipe for each"
+        )
+    return factors
 
 
 def _weights_known(recipe: Recipe) -> bool:

@@ -1,5 +1,6 @@
 """Forests of recipes: which one, where it comes from, trained once, found by its content."""
 
+import json
 import shutil
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 from PIL import Image
 
 from orchestrator.cli import main
+from orchestrator.experiment import load_experiment
 from orchestrator.forests import spec_of, superres_of
 from orchestrator.recipe import Recipe
-from trainables.errors import DataError
+from trainables.errors import ConfigError, DataError
 from trainables.store import Store
 
 TINY = {"n_trees": 1, "depth": 2, "n_scales": 1, "max_patches": 2000}
@@ -35,6 +37,28 @@ def images(tmp_path):
 @pytest.mark.parametrize(("way", "factor"), [("x4", 4.0), ("x2x2", 2.0), ("direct", 4.0)])
 def test_the_way_decides_the_factor(way, factor):
     assert spec_of(recipe(way=way)).factor == factor
+
+
+@pytest.mark.parametrize(
+    ("changes", "factor"),
+    [
+        ({"cells": {"strategies": ["sr_low"], "resolutions_px": [12, 16]}}, "need 3, too"),
+        (
+            {
+                "cells": {"strategies": ["large"]},
+                "variants": {"large": {"strategy": "sr_low", "canvas_px": 60}},
+            },
+            "need 5, too",
+        ),
+    ],
+)
+def test_a_forest_of_one_factor_is_not_asked_for_another(changes, factor, tmp_path):
+    fields = recipe(way="direct").model_dump(mode="json") | changes
+    asked = Recipe.model_validate_json(json.dumps(fields))
+    with pytest.raises(ConfigError, match=factor):
+        load_experiment(asked, tmp_path, must_exist=False)
+    x4 = fields | {"superres": fields["superres"] | {"way": "x4"}}
+    load_experiment(Recipe.model_validate_json(json.dumps(x4)), tmp_path, must_exist=False)
 
 
 def test_a_forest_is_known_by_its_images_wherever_they_lie(images, tmp_path):
