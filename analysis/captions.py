@@ -4,11 +4,10 @@ from analysis import paper
 from analysis.compare import AT_CHANCE, Comparison, of_same_seeds, rivals_of
 from analysis.setting import Setting, deviations, paper_dataset
 
-
 #: How the intervals of accuracies are made; a mean over seeds says nothing of other test photos.
 INTERVALS = (
-    "Student's t over seeds, without the chance of the test photos; Wilson's, of that chance alone, "
-    "where one seed is done or all agree"
+    "Student's t over seeds, without the chance of the test photos; Wilson's, of that chance "
+    "alone, where one seed is done or all agree"
 )
 
 

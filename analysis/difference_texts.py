@@ -23,8 +23,8 @@ def accuracy_text(row: Mapping[Hashable, Any], test: str = "low") -> str:
 def interval_note(n_seeds: int) -> str:
     """What the intervals and stars of a page mean."""
     how = (
-        f"of accuracies Student's t over {n_seeds} seeds, without the chance of the test photos; of "
-        "differences with it, photos and seeds as crossed factors"
+        f"of accuracies Student's t over {n_seeds} seeds, without the chance of the test photos; "
+        "of differences with it, photos and seeds as crossed factors"
         if n_seeds > 1
         else "of the tested photos (Wilson; Bonett and Price); one seed says nothing of training"
     )
