@@ -236,7 +236,7 @@ class Recipe(Spec):
         given = {name: getattr(variant, name) for name in names}
         changes = {name: value for name, value in given.items() if value is not None}
         if variant.canvas_px is not None:
-            changes["data"] = self.data.model_copy(update={"canvas_px": variant.canvas_px})
+            changes["data"] = self.data.on_canvas(variant.canvas_px)
         return self.model_copy(update=changes)
 
     def at(self, resolution_px: int | None) -> "Recipe":

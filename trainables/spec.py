@@ -67,6 +67,12 @@ class DataSpec(Spec):
     jpeg_quality: int | None = Field(default=None, ge=1, le=100)
     synthetic: SyntheticSpec = SyntheticSpec()
 
+    def on_canvas(self, canvas_px: int) -> "DataSpec":
+        """The same photos on another canvas, which is shown whole where it is below the crop."""
+        whole = self.crop_px is not None and self.crop_px > canvas_px
+        changes = {"crop_px": None, "resolution_of": "object"} if whole else {}
+        return self.model_copy(update={"canvas_px": canvas_px} | changes)
+
 
 class SuperresSpec(Spec):
     """How low photos are enlarged by a forest (3.5): its key, and the way to the canvas.

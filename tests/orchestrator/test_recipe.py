@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from orchestrator.flags import parse
@@ -213,3 +215,13 @@ def test_a_field_within_one_that_has_no_fields_suggests_none():
 def test_an_empty_recipe_lacks_its_name(text):
     with pytest.raises(ConfigError, match="name: missing"):
         parse_recipe(text, "x.yaml")
+
+
+@pytest.mark.parametrize("name", ["table1-cars", "table3-birds"])
+def test_the_papers_tables_can_be_cropped_while_lrcnn_sees_whole_low_photos(name):
+    fields = load_recipe(name).model_dump(mode="json")
+    fields["data"] |= {"canvas_px": 256, "crop_px": 227, "resolution_of": "crop"}
+    recipe = Recipe.model_validate_json(json.dumps(fields))
+    assert (recipe.data.canvas_px, recipe.data.crop_px) == (256, 227)
+    lrcnn = recipe.of("lrcnn").data
+    assert (lrcnn.canvas_px, lrcnn.crop_px, lrcnn.resolution_of) == (50, None, "object")
