@@ -149,7 +149,8 @@ class Mirror:
         return child
 
     def _params(self, stage: PlannedStage) -> list[Any]:
-        return [self._entities.Param(name, value) for name, value in stage_params(stage).items()]
+        params = stage_params(self._plan, stage)
+        return [self._entities.Param(name, value) for name, value in params.items()]
 
     def _add_epoch(self, child: _Child, record: dict[str, Any], at_ms: int) -> None:
         step = child.offset + record["epoch"]

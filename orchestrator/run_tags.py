@@ -99,26 +99,41 @@ def git_commit() -> str | None:
 def stage_tags(plan: Plan, stage: PlannedStage, parent_run: str, cache: str) -> dict[str, str]:
     """Tags of a stage's run; `kind` is cell where it is the last stage of one."""
     cells = cells_ending_with(plan, stage.key)
-    cell = plan.cells[cells[0]][0] if cells else None
     return {
         "mlflow.parentRunId": parent_run,
         "kind": "cell" if cells else "stage",
         "stage_key": stage.key,
         "cells": ", ".join(cells or plan.users.get(stage.key, []))[:MAX_TAG_LENGTH],
-        "strategy": cell.strategy if cell else "+".join(v.form for v in stage.spec.views),
-        "seed": str(stage.spec.seed),
-        "n_high": str(cell.n_high if cell else stage.spec.subset.n_images),
-        "n_low": str(cell.n_low if cell else 0),
+        **_place(plan, stage),
         "cache": cache,
         "attempt": "1",
     } | source_tags()
 
 
-def stage_params(stage: PlannedStage) -> dict[str, str]:
-    """What a stage was trained with, as MLflow shows it beside its curves."""
-    training = stage.spec.training.model_dump(mode="json")
-    params = {f"training.{name}": str(value) for name, value in training.items()}
-    return params | {"images": str(stage.spec.subset.n_images)}
+def stage_params(plan: Plan, stage: PlannedStage) -> dict[str, str]:
+    """What a stage was trained on and with: MLflow compares and charts by these, not by tags."""
+    spec = stage.spec
+    low_px = [view.resolution_px for view in spec.views if view.resolution_px]
+    params = _place(plan, stage) | {
+        "model": spec.model.name,
+        "canvas_px": str(spec.views[0].canvas_px),
+        **({"resolution_px": str(low_px[0])} if low_px else {}),
+        "images": str(spec.subset.n_images),
+    }
+    training = spec.training.model_dump(mode="json")
+    return params | {f"training.{name}": str(value) for name, value in training.items()}
+
+
+def _place(plan: Plan, stage: PlannedStage) -> dict[str, str]:
+    """The cell that a stage is the last of, else its own photos, as columns of the results."""
+    cells = cells_ending_with(plan, stage.key)
+    cell = plan.cells[cells[0]][0] if cells else None
+    return {
+        "strategy": cell.strategy if cell else "+".join(v.form for v in stage.spec.views),
+        "seed": str(stage.spec.seed),
+        "n_high": str(cell.n_high if cell else stage.spec.subset.n_images),
+        "n_low": str(cell.n_low if cell else 0),
+    }
 
 
 def epochs_before(plan: Plan, stage: PlannedStage) -> int:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.plan import make_plan
 from orchestrator.recipe import Recipe
-from orchestrator.run_tags import experiment_note, run_name, sweep_id
+from orchestrator.run_tags import experiment_note, run_name, stage_params, sweep_id
 from trainables.spec import SuperresSpec
 
 
@@ -60,3 +61,15 @@ def test_an_experiments_note_is_true_of_every_recipe_whose_runs_it_holds():
     assert notes[0] == notes[1]
     assert notes[0].startswith("Table 2 of Peng")
     assert "custom" not in notes[2]
+
+
+def test_cells_can_be_compared_and_charted_by_their_photos(experiment):
+    """MLflow's compare view and charts know parameters and metrics only, not tags."""
+    plan = make_plan([experiment(cells={"strategies": ["staged_hl"], "high": [8], "low": [2]})])
+    cell, key = next(each for each in plan.cells.values() if each[0].n_high and each[0].n_low)
+    stage = plan.stages[key]
+    params = stage_params(plan, stage)
+    expected = {"strategy": "staged_hl", "n_high": str(cell.n_high), "n_low": str(cell.n_low)}
+    expected |= {"seed": "0", "resolution_px": "50", "canvas_px": "227", "model": "alexnet"}
+    assert expected.items() <= params.items()
+    assert "resolution_px" not in stage_params(plan, plan.stages[stage.spec.parent])
