@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -137,19 +138,28 @@ class Display:
 
     def line(self) -> str:
         """One line of progress."""
-        share = sum(self._passed.values()) / self._total
         names = ", ".join(f"{r.name} {r.epoch}/{r.n_epochs}" for r in self._running.values())
+        return f"{self._progress()}; now {names or 'between stages'}"
+
+    def _progress(self) -> str:
+        share = sum(self._passed.values()) / self._total
         return (
             f"{self._ended}/{len(self._missing)} stages, {share:.0%} of the images, "
-            f"{duration(self.eta_s())} left; now {names or 'between stages'}"
+            f"{duration(self.eta_s())} left"
         )
 
     def _table(self) -> Table:
         with self._lock:
-            table = Table(title=self.line(), title_justify="left", expand=False)
-            for heading in ("stage", "epoch", "loss", "train acc.", "images/s", "high", "low"):
-                justify = "left" if heading == "stage" else "right"
-                table.add_column(heading, justify=justify, no_wrap=True)
+            table = Table(
+                title=self._progress(),
+                title_justify="left",
+                box=box.SIMPLE_HEAD,
+                padding=0,
+                show_edge=False,
+            )
+            table.add_column("stage", overflow="fold")  # the only one to give way: uncut in 80
+            for heading in ("epoch", "loss", "train acc.", "images/s", "high", "low"):
+                table.add_column(heading, justify="right", no_wrap=True)
             for name, status, high, low in self._recent:
                 table.add_row(name, status, "", "", "", high, low, style="dim")
             for run in self._running.values():

@@ -36,7 +36,7 @@ def publish(outcome: "Outcome", command: str, arguments: Sequence[str], console:
         close_tracking(outcome, [], f"ended by {type(fault).__name__}: {fault}", fault)
         raise
     close_tracking(outcome, files, note)
-    table = as_rich_table(frame)
+    table = as_rich_table(frame, width=console.width)
     if table is not None:
         console.print(table)
     for line in last_words(outcome, files, arguments):

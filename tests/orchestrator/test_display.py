@@ -1,4 +1,6 @@
-"""The time left that a run tells: its plan's at first, then what the run itself has shown."""
+"""What a run tells: the time left, by its plan and then by itself, and its table."""
+
+import io
 
 import pytest
 from rich.console import Console
@@ -64,3 +66,19 @@ def test_a_plan_that_is_wrong_counts_less_and_less(run, factor):
 def test_nothing_is_told_where_nobody_has_said_what_to_expect(run):
     run.display.expected_s = None
     assert "unknown time left" in run.display.line()
+
+
+def test_the_live_table_is_uncut_in_80_columns(run):
+    keys = list(run.plan.stages)
+    run.train(keys[0], 0.1)
+    tested = {"accuracy_high": 1.0, "accuracy_low": 0.1234}
+    run.display.notify({"event": "stage_end", "key": keys[0], "status": "diverged", **tested})
+    for key in keys[1:3]:
+        name = f"cars-squeezenet1_1-{run.plan.stages[key].name}"
+        run.display.notify({"event": "stage_start", "key": key, "name": name})
+    console = Console(file=io.StringIO(), width=80)
+    console.print(run.display._table())
+    text = console.file.getvalue()
+    assert "…" not in text
+    assert "100.0 %" in text
+    assert all(heading in text for heading in ("train acc.", "images/s", "high", "low"))
