@@ -4,13 +4,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.colours import COLOUR_MAP
 from analysis.figures import save_figure
 from analysis.learning import events_of
 from analysis.pages import Page, write_page
 from analysis.setting import setting_of
+from analysis.statistics import binomial_ends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +68,7 @@ def high_accuracies(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 def write_forgetting(
     frame: pd.DataFrame, plan: Mapping[str, Any], recipe: Mapping[str, Any], run: Path
 ) -> list[Path]:
-    """Write `forgetting.csv`, `.md`, `.html` and its curves.
+    """Write `forgetting.csv`, `.md`, `.html` and, where they are more than two points, curves.
 
     Args:
         frame: of `runs.load`.
@@ -77,14 +80,21 @@ def write_forgetting(
         The files written; none for a run without staged cells, or without its events.
     """
     table = forgetting(frame, plan, high_accuracies(events_of(run)))
+    kept = run / "tables" / "forgetting.csv"
+    if not plan["stages"] and kept.is_file():
+        table = pd.read_csv(kept)  # a kept part of a run has no events
     if table.empty:
         return []
-    title = f"High-res accuracy during the low-res stage: {setting_of(frame, recipe).title}"
-    page = Page(title, [_texts(table)], [_NOTE])
-    return [
-        *write_page(run / "tables", "forgetting", page, table),
-        *save_figure(_draw(table), run / "figures", "forgetting", dots_per_in=DOTS_PER_IN),
-    ]
+    setting = setting_of(frame, recipe).title
+    title = f"High-res accuracy before and after the low-res stage: {setting}"
+    chance = _chance(table["high_percent"].to_numpy(), int(frame["n_test"].to_numpy().max()))
+    written = write_page(
+        run / "tables", "forgetting", Page(title, [_texts(table)], [_NOTE, f"{chance}."]), table
+    )
+    figure = draw_forgetting(curves_of(table), f"{setting}\n{chance}")
+    if figure is not None:
+        written += save_figure(figure, run / "figures", "forgetting", dots_per_in=DOTS_PER_IN)
+    return written
 
 
 def curves_of(table: pd.DataFrame) -> dict[int, dict[int, float]]:
@@ -111,18 +121,29 @@ def _texts(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _draw(table: pd.DataFrame) -> "Figure":
+def draw_forgetting(curves: dict[int, dict[int, float]], title: str) -> "Figure | None":
+    """Draw the curves of `curves_of`; None where each is two points: a table says those better."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 3.4), layout="constrained", facecolor="white")
-    _curves(figure.subplots(), table)
+    if max(map(len, curves.values())) < 3:
+        return None
+    figure = Figure(figsize=(7, 3.8), layout="constrained", facecolor="white")
+    figure.suptitle(title, fontsize=9, parse_math=False)
+    _curves(figure.subplots(), curves)
     return figure
 
 
-def _curves(axes: "Axes", table: pd.DataFrame) -> None:
+def _chance(percents: NDArray[np.float64], n_test: int) -> str:
+    low, high = binomial_ends(percents / 100, np.full(len(percents), n_test))
+    reach = 50 * float(np.median(high - low))
+    return (
+        f"95 % interval of a point, by the {n_test:,} test photos alone: about ±{reach:.0f} points"
+    )
+
+
+def _curves(axes: "Axes", curves: dict[int, dict[int, float]]) -> None:
     import matplotlib as mpl
 
-    curves = curves_of(table)
     for place, (n_high, points) in enumerate(curves.items()):
         colour = mpl.colormaps[COLOUR_MAP](0.85 * (1 - place / max(len(curves) - 1, 1)))
         percents = list(points.values())

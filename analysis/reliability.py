@@ -16,6 +16,7 @@ from analysis.figures import save_figure
 from analysis.pages import Page, write_page
 from analysis.setting import setting_of
 from analysis.shown import shown_cells
+from analysis.statistics import binomial_ends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,7 +116,7 @@ def write_reliability(
     )
     setting = setting_of(frame.loc[frame["cell"].isin(photos)], recipe)
     page = Page(f"Calibration on low-res test: {setting.title}", [_texts(numbers)], _NOTES)
-    figure = draw_reliability(photos)
+    figure = draw_reliability(photos, setting.title)
     return [
         *write_page(run / "tables", "reliability", page, numbers),
         *save_figure(figure, run / "figures", "reliability", dots_per_in=DOTS_PER_IN),
@@ -142,12 +143,19 @@ def _texts(numbers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("cell")
 
 
-def draw_reliability(photos: Mapping[str, pd.DataFrame]) -> "Figure":
-    """Draw a reliability diagram of each cell; rows of `predictions.parquet` by its name."""
+def draw_reliability(photos: Mapping[str, pd.DataFrame], setting: str) -> "Figure":
+    """Draw a reliability diagram of each cell, each bin with Wilson's interval of its photos.
+
+    Args:
+        photos: rows of `predictions.parquet` by the cell's name.
+        setting: of what, in words.
+    """
     from matplotlib.figure import Figure
 
-    size_in = (max(PANEL_IN * len(photos), LEGEND_IN), 3.2)
+    size_in = (max(PANEL_IN * len(photos), LEGEND_IN), 3.6)
     figure = Figure(figsize=size_in, layout="constrained", facecolor="white")
+    title = setting if len(photos) > 2 else setting.replace(", low-res", ",\nlow-res")
+    figure.suptitle(f"Low-res test: {title}", fontsize=9, parse_math=False)
     panels = figure.subplots(1, len(photos), sharey=True, squeeze=False)[0]
     for axes, (cell, of) in zip(panels, photos.items(), strict=True):
         _panel(axes, *_pair(of))
@@ -170,7 +178,16 @@ def _panel(axes: "Axes", confidence_N: NDArray[np.float64], right_N: NDArray[np.
         label="share of photos",
     )  # fmt: skip
     axes.plot([0, 100], [0, 100], color="#888888", linestyle="--", linewidth=1, label="calibrated")
-    axes.plot(100 * mean_B, 100 * right_B, "o-", color=OURS, markersize=4, label="network")
+    low_B, high_B = binomial_ends(right_B, n_B[some])
+    reach_B = 100 * np.stack([right_B - low_B, high_B - right_B]).clip(min=0)
+    axes.errorbar(
+        *(100 * mean_B, 100 * right_B, reach_B),
+        fmt="o",
+        color=OURS,
+        markersize=4,
+        elinewidth=1,
+        label="network, with 95 % interval",
+    )
     axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="confidence, %")
     axes.spines[["top", "right"]].set_visible(False)
 
