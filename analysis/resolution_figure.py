@@ -1,5 +1,6 @@
 """The resolution sweep as a picture: accuracies, and Staged minus the others."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,36 +40,48 @@ def draw_resolutions(frame: pd.DataFrame, differences: pd.DataFrame, setting: Se
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 5.2), layout="constrained", facecolor="white")
-    figure.suptitle(setting.title_without_resolution, fontsize=TITLE_PT, parse_math=False)
+    title = f"{setting.title_without_resolution}; bars: 95 % intervals"
+    figure.suptitle(title, fontsize=TITLE_PT, parse_math=False)
     panels = figure.subplots(1, 1 if differences.empty else 2, squeeze=False)[0]
+    left = accuracies(frame)
+    # One strategy has one look in both panels.
+    names = dict.fromkeys([*left["strategy"], *differences.get("table", ())])
+    looks = {name: place for place, name in enumerate(names)}
     ends = ("accuracy_low", "accuracy_low_from", "accuracy_low_to")
-    _lines(panels[0], accuracies(frame), "strategy", ends, 100)
+    _lines(panels[0], left, "strategy", looks, ends)
     panels[0].set_ylabel("accuracy on low-res test, %", fontsize=LABEL_PT)
-    for right in panels[1:]:
-        _lines(right, differences, "table", ("difference_points", "from_points", "to_points"), 1)
-        right.axhline(0, color="#444444", linewidth=1)
-        right.set_ylabel("Staged minus the other, points", fontsize=LABEL_PT)
+    for axes in panels[1:]:
+        ends = ("difference_points", "from_points", "to_points")
+        _lines(axes, differences, "table", looks, ends)
+        axes.axhline(0, color="#444444", linewidth=1)
+        axes.set_ylabel("Staged minus the other, points", fontsize=LABEL_PT)
     for axes in panels:
         _dress(axes, sorted(set(frame["resolution_px"].tolist())))
     return figure
 
 
 def _lines(
-    axes: "Axes", table: pd.DataFrame, by: str, columns: tuple[str, str, str], scale: float
+    axes: "Axes",
+    table: pd.DataFrame,
+    by: str,
+    looks: Mapping[str, int],
+    columns: tuple[str, str, str],
 ) -> None:
     groups = list(table.groupby(by, sort=False))
+    scale = 1 if columns[0].endswith("_points") else 100
     for place, (name, rows) in enumerate(groups):
+        look = looks[str(name)]
         middle, low, high = (scale * rows[column].to_numpy() for column in columns)
         shift = 1 + SPREAD * (place - (len(groups) - 1) / 2)
         axes.errorbar(
             rows["resolution_px"].to_numpy() * shift,
             middle,
             yerr=np.stack([middle - low, high - middle]).clip(min=0),
-            marker=MARKERS[place % len(MARKERS)],
+            marker=MARKERS[look % len(MARKERS)],
             markersize=5,
             capsize=2,
             linewidth=1.4,
-            color=LINES[place % len(LINES)],
+            color=LINES[look % len(LINES)],
             label=str(name),
         )
 

@@ -32,7 +32,8 @@ body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 72em
 """
 #: What `html_table` expects of the page around it.
 STYLE = """.wide { overflow-x: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95em }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95em;
+ margin-block: .8em }
 figure { margin: 0 } figcaption { padding-bottom: .6em }
 th, td { padding: .25em .5em; text-align: right; white-space: nowrap }
 th.row_heading, th.blank { text-align: left }
@@ -75,7 +76,8 @@ def summary_markdown(frame: pd.DataFrame, recipe: Mapping[str, Any]) -> str:
     for table in tables_of(frame):
         setting = setting_of(frame.loc[frame["table"] == table], recipe)
         parts.append(markdown_table(compare(frame, table), setting))
-    return "\n".join(parts)
+    # MLflow draws a table without any room between its columns.
+    return re.sub(r"(?<=[^-:]) \| (?=[^-:])", " &nbsp; | ", "\n".join(parts))
 
 
 def html_page(comparison: Comparison, setting: Setting) -> str:

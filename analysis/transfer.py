@@ -76,7 +76,8 @@ def draw_transfer(matrix: pd.DataFrame, setting: Setting) -> "Figure":
     from matplotlib.patches import Rectangle
 
     figure = Figure(figsize=(8.5, 6), layout="constrained", facecolor="white")
-    figure.suptitle(setting.title_without_resolution, fontsize=TITLE_PT, parse_math=False)
+    title = f"{setting.title_without_resolution}\nLow by resolution of training; last row: High"
+    figure.suptitle(title, fontsize=TITLE_PT, parse_math=False)
     axes = figure.subplots()
     image = axes.imshow(matrix, cmap=COLOUR_MAP, aspect="auto")
     for (i, j), percent in np.ndenumerate(matrix.to_numpy()):

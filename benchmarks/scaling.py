@@ -30,6 +30,7 @@ from rounds import REPOSITORY, clocked
 import orchestrator.schedule
 import orchestrator.sweep
 import trainables.trainable
+from analysis.colours import LINES
 from orchestrator.cluster import Machine, local_cpus
 from orchestrator.experiment import Experiment, Facts, load_experiment
 from orchestrator.flags import parse
@@ -156,9 +157,9 @@ def figure(frame: pd.DataFrame, driver: dict[str, float]) -> None:
     drawn = Figure(figsize=(9, 4.8), dpi=150, layout="constrained")
     axes = drawn.subplots()
     for i, (cells, part) in enumerate(frame.groupby("cells")):
-        colour = f"C{i}"
-        axes.plot(part["GPUs"], 1 / part["driver"], "o-", color=colour, label=f"{cells:,} cells")
-        axes.plot(part["GPUs"], 1 / part[BEFORE], ":", color=colour)
+        look = {"color": LINES[i], "marker": "osD^"[i], "markersize": 5}
+        axes.plot(part["GPUs"], 1 / part["driver"], label=f"{cells:,} cells", **look)
+        axes.plot(part["GPUs"], 1 / part[BEFORE], ":", markerfacecolor="none", **look)
     axes.set_title("How near a run of Table 2 comes to the shortest possible, by GPUs (simulated)")
     axes.set_xscale("log")
     axes.set_xlabel("GPUs (one stage each)")

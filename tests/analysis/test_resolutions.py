@@ -66,6 +66,20 @@ def test_the_figure_has_a_line_a_strategy_and_one_a_difference(frame, photos, re
     assert [label.get_text() for label in left.get_xticklabels()] == ["10", "25", "50"]
 
 
+def test_a_strategy_looks_the_same_in_both_panels(frame, photos, recipe):
+    low = frame.loc[frame["strategy"] == "low"]
+    high = low.assign(strategy="high", cell=low["cell"].str.replace("low", "high"))
+    both = pd.concat([high, frame])
+    figure = draw_resolutions(both, advantages(frame, photos), setting_of(both, recipe))
+    looks = [
+        {c.get_label(): (c.lines[0].get_color(), c.lines[0].get_marker()) for c in axes.containers}
+        for axes in figure.axes
+    ]
+    assert list(looks[0]) == ["high", "low", "staged_hl"]
+    assert looks[0]["low"] == looks[1]["low"]
+    assert len(set(looks[0].values())) == 3
+
+
 def test_a_sweep_with_nothing_to_compare_yet_shows_its_accuracies(frame, photos, recipe, tmp_path):
     low = frame.assign(status=["done" if s == "low" else "missing" for s in frame["strategy"]])
     text = write_resolutions(low, photos, recipe, tmp_path)[1].read_text()
