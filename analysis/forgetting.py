@@ -136,9 +136,8 @@ def draw_forgetting(curves: dict[int, dict[int, float]], title: str) -> "Figure 
 def _chance(percents: NDArray[np.float64], n_test: int) -> str:
     low, high = binomial_ends(percents / 100, np.full(len(percents), n_test))
     reach = 50 * float(np.median(high - low))
-    return (
-        f"95 % interval of a point, by the {n_test:,} test photos alone: about ±{reach:.0f} points"
-    )
+    photos = f"the {n_test:,} test photos alone"
+    return f"95 % interval of a point, by {photos}: about ±{reach:.0f} points"
 
 
 def _curves(axes: "Axes", curves: dict[int, dict[int, float]]) -> None:

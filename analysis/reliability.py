@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 N_BINS = 15
 N_RESAMPLES = 1000
 DOTS_PER_IN = 110
-PANEL_IN, LEGEND_IN = 2.6, 4.0
+PANEL_IN, LEGEND_IN = 2.6, 4.8
 
 
 class Reliability(NamedTuple):

@@ -47,7 +47,7 @@ FIGURES = {
     "resolutions": ("resolutions", "Accuracy, and Staged minus the others, by low resolution"),
     "transfer": ("transfer", "Accuracy by resolution of training and of the test"),
     "classes": ("classes", "Accuracy gained or lost by class"),
-    "forgetting": ("forgetting", "High-res accuracy during the low-res stage"),
+    "forgetting": ("forgetting", "High-res accuracy before and after the low-res stage"),
     "reliability": ("reliability", "Reliability diagrams"),
     "heatmaps": ("figure3", "Photos, heat maps, and photos seen through them"),
 }

@@ -45,7 +45,8 @@ def draw_resolutions(frame: pd.DataFrame, differences: pd.DataFrame, setting: Se
     panels = figure.subplots(1, 1 if differences.empty else 2, squeeze=False)[0]
     left = accuracies(frame)
     # One strategy has one look in both panels.
-    names = dict.fromkeys([*left["strategy"], *differences.get("table", ())])
+    others = [] if differences.empty else differences["table"].tolist()
+    names = dict.fromkeys([*left["strategy"].tolist(), *others])
     looks = {name: place for place, name in enumerate(names)}
     ends = ("accuracy_low", "accuracy_low_from", "accuracy_low_to")
     _lines(panels[0], left, "strategy", looks, ends)

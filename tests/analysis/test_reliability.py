@@ -42,3 +42,12 @@ def test_what_is_forgotten_can_be_drawn_again_from_a_kept_part_of_a_run(grid, re
 def test_without_a_kept_table_nothing_is_drawn(grid, recipe, tmp_path):
     assert write_forgetting(grid, load_plan(tmp_path), recipe, tmp_path) == []
     assert not list(tmp_path.iterdir())
+
+
+def test_the_legend_of_a_single_diagram_is_whole():
+    photos = pd.DataFrame({"confidence": [0.5, 0.9], "predicted": 1, "label": 1})
+    figure = draw_reliability({"low/h0-l8/s0": photos}, "a, b, low-res 16 px")
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
