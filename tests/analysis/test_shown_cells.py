@@ -227,11 +227,13 @@ def test_the_order_of_classes_is_called_luck_only_where_no_difference_is_real():
 
 def test_reliability_diagrams_share_one_legend_outside_their_axes():
     photos = pd.DataFrame({"label": [1, 1], "predicted": [1, 2], "confidence": [0.9, 0.4]})
-    figure = draw_reliability({"low/h0-l8/s0": photos, "staged_hl/h8-l8/s0": photos})
+    figure = draw_reliability(
+        {"low/h0-l8/s0": photos, "staged_hl/h8-l8/s0": photos}, "Cars, 227 px"
+    )
     assert [axes.get_legend() for axes in figure.axes] == [None, None]
     (legend,) = figure.legends
     told = [text.get_text() for text in legend.get_texts()]
-    assert sorted(told) == ["calibrated", "network", "share of photos"]
+    assert sorted(told) == ["calibrated", "network, with 95 % interval", "share of photos"]
 
 
 def test_forgetting_starts_before_the_low_stage(make_cell):
