@@ -61,8 +61,29 @@ def test_above_chance_is_the_binomial_tail():
     # Ten heads or more of ten: 2 ** -10.
     assert statistics.above_chance(10, 10, 2) == pytest.approx(2**-10)
     assert statistics.above_chance(0, 10, 2) == 1.0
+    assert statistics.above_chance(1, 10, 2) == pytest.approx(1 - 2**-10)
     expected = float(stats.binom.sf(59, 8041, 1 / 196))
     assert statistics.above_chance(60, 8041, 196) == pytest.approx(expected)
+
+
+def above(accuracies, n_test, n_classes):
+    values = np.array(accuracies)
+    n_test, n_classes = np.full(values.shape, n_test), np.full(values.shape, n_classes)
+    return statistics.above_chance_all(values, n_test, n_classes).tolist()
+
+
+def test_above_chance_counts_whole_photos_where_fractions_fall_short_of_them():
+    # 1 / 8041 * 8041 is just below 1; one photo is above chance of 200,000 classes, none is not.
+    assert above([1 / 8041], 8041, 200_000) == [True]
+    assert above([0.0], 8041, 200_000) == [False]
+
+
+def test_above_chance_is_corrected_for_how_many_networks_are_asked():
+    # 36 of 480 or more, where 30 are guessed: p = 0.15; 45: 0.0048, times 12 above 5 %.
+    assert above([36 / 480], 480, 16) == [False]
+    assert above([45 / 480], 480, 16) == [True]
+    assert above([45 / 480] * 12, 480, 16) == [False] * 12
+    assert above([math.nan, 45 / 480], 480, 16) == [True, True]
 
 
 def test_mcnemar_by_hand():
@@ -79,6 +100,10 @@ def test_mcnemar_of_equal_networks_is_1():
 def test_holm_as_published():
     # The example of R's p.adjust(method = "holm").
     assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_of_one_test_is_its_p_value():
+    assert statistics.holm([0.001]) == [0.001]
 
 
 def test_holm_never_exceeds_1_and_takes_an_empty_family():

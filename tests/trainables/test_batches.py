@@ -145,6 +145,13 @@ def test_budgets_in_epochs_and_steps_agree():
     assert budget_of(stage(epochs=None, steps=10)) == (3, 10)
     assert image_passes(stage()) == 2 * N
     assert image_passes(stage("union")) == 4 * N
+    assert image_passes(stage(epochs=None, steps=10)) == 2.5 * N
+    assert image_passes(stage("union", epochs=None, steps=7)) == 2 * N
+
+
+def test_weights_between_two_networks_cost_no_update():
+    between = stage().model_copy(update={"objective": ObjectiveSpec(kind="interpolate")})
+    assert (budget_of(between), image_passes(between)) == ((0, 0), 0)
 
 
 def test_a_shift_moves_photos_within_its_reach_and_repeats_their_border():

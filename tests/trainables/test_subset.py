@@ -39,6 +39,27 @@ def test_stratified_prefixes_hold_each_class_equally_and_are_nested():
     assert (rows(150, rule="stratified")[:40] == rows(40, rule="stratified")).all()
 
 
+@pytest.mark.parametrize(
+    ("fields", "first"),
+    [
+        ({}, [77, 108, 97, 182, 112]),
+        ({"side": "back"}, [148, 189, 66, 181, 175]),
+        ({"stream": "low"}, [185, 93, 39, 78, 120]),
+        ({"rule": "independent"}, [193, 114, 195, 64, 3]),
+    ],
+)
+def test_a_seed_means_the_same_photos_in_every_version(fields, first):
+    """A finished stage's key names its seed; these are the photos behind it."""
+    assert rows(5, **fields).tolist() == first
+
+
+def test_stratified_prefixes_hold_classes_of_other_sizes_in_their_shares():
+    labels = np.repeat([0, 1, 2], [120, 60, 20])
+    for n, counts in ((10, [6, 3, 1]), (50, [30, 15, 5]), (100, [60, 30, 10])):
+        spec = SubsetSpec(seed=0, n_images=n, rule="stratified")
+        assert np.bincount(labels[subset_rows(spec, labels)]).tolist() == counts
+
+
 def test_more_images_than_there_are_is_an_error():
     with pytest.raises(ValueError, match="201 images asked for, 200"):
         rows(201)
