@@ -13,9 +13,9 @@ def difference_text(row: Mapping[Hashable, Any]) -> str:
     return f"{row['difference_points']:+.1f} {ends}{REAL * (row['finding'] != 'open')}"
 
 
-def accuracy_text(row: Mapping[Hashable, Any], test: str = "low") -> str:
+def accuracy_text(row: Mapping[Hashable, Any]) -> str:
     """`62.1 [61.0, 63.1]` of a row of `runs.over_seeds`, in percent."""
-    ends = (row[f"accuracy_{test}{end}"] for end in ("", "_from", "_to"))
+    ends = (row[f"accuracy_low{end}"] for end in ("", "_from", "_to"))
     mean, low, high = (100 * float(end) for end in ends)
     return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 

@@ -103,10 +103,10 @@ def _says(heat: HeatRun, place: int) -> str:
     return "\n".join([_wrapped(label), *lines])
 
 
-def _wrapped(name: str, width: int = 18) -> str:
+def _wrapped(name: str) -> str:
     import textwrap
 
-    return "\n".join(textwrap.wrap(name.replace("_", " "), width))
+    return "\n".join(textwrap.wrap(name.replace("_", " "), 18))
 
 
 def _colour_bar(figure: "Figure", rows: NDArray[Any]) -> None:

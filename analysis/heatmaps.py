@@ -88,9 +88,10 @@ def filtered(image_HWC: Photo, heat_HW: Heat) -> Photo:
     return np.rint(image_HWC * kept_HW1 + WHITE * (1 - kept_HW1)).astype(np.uint8)
 
 
-def cut_out(image_HWC: Photo, heat_HW: Heat, threshold: float = BINARY_THRESHOLD) -> Photo:
-    """The photo where its normalised map reaches a threshold, on the patch's grey."""
-    return np.where(normalised(heat_HW)[:, :, None] >= threshold, image_HWC, GREY).astype(np.uint8)
+def cut_out(image_HWC: Photo, heat_HW: Heat) -> Photo:
+    """The photo where its normalised map reaches `BINARY_THRESHOLD`, on the patch's grey."""
+    kept_HW1 = normalised(heat_HW)[:, :, None] >= BINARY_THRESHOLD
+    return np.where(kept_HW1, image_HWC, GREY).astype(np.uint8)
 
 
 class Paired(NamedTuple):
@@ -154,9 +155,7 @@ def _wilcoxon(difference_N: NDArray[np.float64]) -> float:
 Score = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 
 
-def deletion_area(
-    image_HWC: Photo, heat_HW: Heat, score: Score, *, n_steps: int = 32, fill: int = GREY
-) -> float:
+def deletion_area(image_HWC: Photo, heat_HW: Heat, score: Score, *, n_steps: int = 32) -> float:
     """Area under the score as the photo's pixels turn grey, hottest first.
 
     Small where the map is faithful: the score falls once the pixels that it calls hot are gone.
@@ -166,23 +165,20 @@ def deletion_area(
         heat_HW: its map.
         score: from photos (S, H, W, C) to one number each, such as the true class's probability.
         n_steps: equal parts of the pixels, changed one part after another.
-        fill: the grey.
 
     Returns:
         Trapezoidal mean of the `n_steps` + 1 scores: between the lowest and the highest.
     """
-    start, end = image_HWC, np.full_like(image_HWC, fill)
+    start, end = image_HWC, np.full_like(image_HWC, GREY)
     return _area_under(score, _replaced(start, end, heat_HW, n_steps))
 
 
-def insertion_area(
-    image_HWC: Photo, heat_HW: Heat, score: Score, *, n_steps: int = 32, fill: int = GREY
-) -> float:
+def insertion_area(image_HWC: Photo, heat_HW: Heat, score: Score, *, n_steps: int = 32) -> float:
     """Area under the score as a grey photo gets its pixels back, hottest first; large is good.
 
     Arguments and result are those of `deletion_area`.
     """
-    start, end = np.full_like(image_HWC, fill), image_HWC
+    start, end = np.full_like(image_HWC, GREY), image_HWC
     return _area_under(score, _replaced(start, end, heat_HW, n_steps))
 
 

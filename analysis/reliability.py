@@ -50,12 +50,10 @@ class Reliability(NamedTuple):
     by_chance: float
 
 
-def calibration_error(
-    confidence_N: NDArray[np.float64], right_N: NDArray[np.bool_], n_bins: int = N_BINS
-) -> float:
+def calibration_error(confidence_N: NDArray[np.float64], right_N: NDArray[np.bool_]) -> float:
     """Expected calibration error with equally wide bins, a fraction."""
-    bin_N = np.minimum((confidence_N * n_bins).astype(np.int64), n_bins - 1)
-    surplus_B = np.bincount(bin_N, weights=right_N - confidence_N, minlength=n_bins)
+    bin_N = np.minimum((confidence_N * N_BINS).astype(np.int64), N_BINS - 1)
+    surplus_B = np.bincount(bin_N, weights=right_N - confidence_N, minlength=N_BINS)
     return float(np.abs(surplus_B).sum()) / len(confidence_N)
 
 

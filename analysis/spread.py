@@ -85,15 +85,14 @@ def spreads_of(done: pd.DataFrame, varied: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def deviation_interval(deviation: float, n: int, confidence: float = CONFIDENCE) -> Spread:
-    """The interval of a normal standard deviation by chi-squared.
+def deviation_interval(deviation: float, n: int) -> Spread:
+    """The 95 % interval of a normal standard deviation by chi-squared.
 
     Args:
         deviation: of a sample, with ddof 1.
         n: values in it, at least 2.
-        confidence: a fraction.
     """
-    tail = (1 - confidence) / 2
+    tail = (1 - CONFIDENCE) / 2
     ends = (chdtri(n - 1, tail), chdtri(n - 1, 1 - tail))
     low, high = (deviation * math.sqrt((n - 1) / float(end)) for end in ends)
     return Spread(deviation, low, high)

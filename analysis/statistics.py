@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, bdtrc, stdtr, stdtrit
 
+#: Of every interval here.
 CONFIDENCE = 0.95
 
 
@@ -23,7 +24,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def binomial_interval(n_correct: int, n_test: int, confidence: float = CONFIDENCE) -> Interval:
+def binomial_interval(n_correct: int, n_test: int) -> Interval:
     """Wilson's score interval of one accuracy: the chance in which photos were tested.
 
     Chosen over Clopper-Pearson because its mean coverage is the nominal one, not above it. It says
@@ -32,7 +33,6 @@ def binomial_interval(n_correct: int, n_test: int, confidence: float = CONFIDENC
     Args:
         n_correct: photos recognised.
         n_test: photos tested, at least 1.
-        confidence: a fraction.
 
     Raises:
         ValueError: when `n_correct` is not in 0 .. `n_test`.
@@ -40,27 +40,26 @@ def binomial_interval(n_correct: int, n_test: int, confidence: float = CONFIDENC
     if not 0 <= n_correct <= n_test or n_test < 1:
         raise ValueError(f"{n_correct} of {n_test} photos cannot be right")
     share = n_correct / n_test
-    low, high = binomial_ends(np.array(share), np.array(n_test), confidence)
+    low, high = binomial_ends(np.array(share), np.array(n_test))
     return Interval(share, float(low), float(high))
 
 
 def binomial_ends(
-    shares: NDArray[np.float64], n_test: NDArray[np.int64], confidence: float = CONFIDENCE
+    shares: NDArray[np.float64], n_test: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Ends of `binomial_interval` for arrays of one shape: shares recognised, photos tested."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     centres = (shares + z**2 / (2 * n_test)) / (1 + z**2 / n_test)
     spreads = shares * (1 - shares) / n_test + (z / (2 * n_test)) ** 2
     halves = z * np.sqrt(spreads) / (1 + z**2 / n_test)
     return np.maximum(0.0, centres - halves), np.minimum(1.0, centres + halves)
 
 
-def seed_interval(accuracies: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def seed_interval(accuracies: Sequence[float]) -> Interval:
     """Mean over seeds with Student's t-interval, cut at 0 and 1.
 
     Args:
         accuracies: fractions, one a seed, at least two.
-        confidence: a fraction.
 
     Raises:
         ValueError: for fewer than two values, which have no spread.
@@ -71,7 +70,7 @@ def seed_interval(accuracies: Sequence[float], confidence: float = CONFIDENCE) -
     values = np.asarray(accuracies, np.float64)
     mean = np.asarray(values.mean(), np.float64)
     deviation = np.asarray(values.std(ddof=1), np.float64)
-    low, high = seed_ends(mean, deviation, np.array(n_seeds), confidence)
+    low, high = seed_ends(mean, deviation, np.array(n_seeds))
     return Interval(float(mean), float(low), float(high))
 
 
@@ -79,10 +78,9 @@ def seed_ends(
     means: NDArray[np.float64],
     deviations: NDArray[np.float64],
     n_seeds: NDArray[np.int64],
-    confidence: float = CONFIDENCE,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Ends of `seed_interval` for arrays of one shape: standard deviations with ddof 1."""
-    halves = stdtrit(n_seeds - 1, (1 + confidence) / 2) * deviations / np.sqrt(n_seeds)
+    halves = stdtrit(n_seeds - 1, (1 + CONFIDENCE) / 2) * deviations / np.sqrt(n_seeds)
     return np.maximum(0.0, means - halves), np.minimum(1.0, means + halves)
 
 
@@ -155,7 +153,7 @@ class PairedDifference(NamedTuple):
 
 
 def paired_difference(
-    first_SN: NDArray[np.bool_], second_SN: NDArray[np.bool_], confidence: float = CONFIDENCE
+    first_SN: NDArray[np.bool_], second_SN: NDArray[np.bool_]
 ) -> PairedDifference:
     """Compare two networks on the same N photos with the same S seeds.
 
@@ -171,7 +169,6 @@ def paired_difference(
     Args:
         first_SN: which photos the first network recognises.
         second_SN: the same photos and seeds of the second.
-        confidence: a fraction.
     """
     only_first = int((first_SN & ~second_SN).sum())
     only_second = int((second_SN & ~first_SN).sum())
@@ -179,7 +176,7 @@ def paired_difference(
     gained_SN = first_SN.astype(np.float64) - second_SN
     difference = float(gained_SN.mean())
     centre, variance, freedom = _crossed(gained_SN)
-    half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(variance)
+    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(variance)
     low, high = max(-1.0, centre - half), min(1.0, centre + half)
     p = exact
     if len(first_SN) > 1:

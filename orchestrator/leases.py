@@ -28,20 +28,14 @@ STALE_S = 90.0
 class Leases:
     """The leases of one driver on the stages of a store."""
 
-    def __init__(
-        self,
-        folder: Path,
-        clock: Callable[[], float] = time.monotonic,
-        stale_s: float = STALE_S,
-    ) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         """Nothing is written before the first lease.
 
         Args:
             folder: `store/leases`.
             clock: seconds that never go back.
-            stale_s: without renewal, before a lease may be taken over.
         """
-        self._folder, self._clock, self._stale_s = folder, clock, stale_s
+        self._folder, self._clock = folder, clock
         self._owner = {"token": uuid.uuid4().hex, "pid": os.getpid(), "began": _began(os.getpid())}
         self._owner["machine"] = _machine()
         self._beats: dict[str, int] = {}
@@ -125,7 +119,7 @@ class Leases:
         before, since = self._watched.get(key, (None, now))
         if content != before:
             self._watched[key], since = (content, now), now
-        return _is_dead(_owner_in(content)) or now - since > self._stale_s
+        return _is_dead(_owner_in(content)) or now - since > STALE_S
 
     def _set_aside(self, key: str) -> bool:
         """Move a stale lease away, unless another driver was faster and renewed or took it."""

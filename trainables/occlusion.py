@@ -150,22 +150,6 @@ class Occlusion:
             yield row_B, column_B, self.network(occluded_BCHW) - logits_1C
 
 
-def occlusion_map(
-    network: nn.Module,
-    image_CHW: Tensor,
-    normalisation: str,
-    *,
-    patch_px: int = PATCH_PX,
-    stride_px: int = STRIDE_PX,
-) -> NDArray[np.float32]:
-    """The heat map (H, W) of one photo; `Occlusion` says more, and serves many photos."""
-    height, width = image_CHW.shape[1:]
-    occlusion = Occlusion(
-        network, normalisation, (height, width), patch_px=patch_px, stride_px=stride_px
-    )
-    return occlusion.map(image_CHW)
-
-
 def filled(
     heat_NM: NDArray[np.float32],
     centres: tuple[NDArray[np.int64], NDArray[np.int64]],

@@ -35,21 +35,21 @@ WHOLE_PHOTO_4 = np.full(4, np.nan)
 class Predictor(nn.Module):
     """Uint8 RGB photos (B, 3, H, W) of the network's canvas to probabilities (B, K) float32.
 
-    Inside are the evaluation's crop (A10), the normalisation (A15) and a temperature.
+    Inside are the evaluation's crop (A10), the normalisation (A15) and a temperature that logits
+    are divided by before the softmax; 1 until another is set.
 
     Args:
         network: with its weights.
         spec: of the stage that trained it; its precision is computed in.
-        temperature: that logits are divided by before the softmax; 1 leaves them.
     """
 
     temperature: Tensor
 
-    def __init__(self, network: nn.Module, spec: StageSpec, temperature: float = 1.0) -> None:
+    def __init__(self, network: nn.Module, spec: StageSpec) -> None:
         super().__init__()
         self.network = network
         self.spec = spec
-        self.register_buffer("temperature", torch.tensor(temperature))
+        self.register_buffer("temperature", torch.tensor(1.0))
 
     @property
     def canvas_px(self) -> int:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from trainables.bucket import original_of
 from trainables.errors import ConfigError, DataError
 from trainables.fingerprint import key_of
-from trainables.index import evaluation_split
 from trainables.spec import DataSpec, Form, Spec, Split, SuperresSpec, ViewSpec
 
 MANIFEST = "manifest.json"
@@ -158,19 +157,6 @@ def names_of_tests(views: Iterable[ViewSpec]) -> dict[str, ViewSpec]:
         full = f"{view.form}{view.resolution_px}px-{view.kernel}{plain}"
         named[full if view.form in named else view.form] = view
     return named
-
-
-def view_specs(data: DataSpec, data_key: str) -> dict[tuple[Form, Split], ViewSpec]:
-    """The four views of an experiment: high and low, of train and of the evaluation split.
-
-    Raises:
-        ConfigError: when the resolution is above the canvas.
-    """
-    forms: tuple[Form, ...] = ("high", "low")
-    splits: tuple[Split, ...] = ("train", cast("Split", evaluation_split(data)))
-    return {
-        (form, split): view_spec(data, data_key, form, split) for form in forms for split in splits
-    }
 
 
 def view_name(spec: ViewSpec) -> str:

@@ -7,9 +7,19 @@ from typing import Any
 from orchestrator.experiment import load_experiment
 from orchestrator.plan import Plan, make_plan
 from orchestrator.recipe import Recipe
+from trainables.index import evaluation_split
 from trainables.prepare import prepare
+from trainables.spec import DataSpec, Form, Split, ViewSpec
 from trainables.stage_job import StageJob
 from trainables.stage_run import StageRun
+from trainables.views import view_spec
+
+
+def view_specs(data: DataSpec, data_key: str) -> dict[tuple[Form, Split], ViewSpec]:
+    """The four views of an experiment: high and low, of train and of the evaluation split."""
+    splits: tuple[Split, ...] = ("train", evaluation_split(data))
+    places = [(form, split) for form in ("high", "low") for split in splits]
+    return {(form, split): view_spec(data, data_key, form, split) for form, split in places}
 
 
 def plan_of(root: Path, fields: dict[str, Any]) -> Plan:

@@ -8,7 +8,7 @@ from torch import nn
 from trainables.errors import ConfigError, DataError
 from trainables.models import build_model
 from trainables.models.normalise import normalise
-from trainables.occlusion import Occlusion, filled, occlusion_map
+from trainables.occlusion import Occlusion, filled
 from trainables.spec import ModelSpec
 
 N_CLASSES = 7
@@ -93,7 +93,8 @@ def test_a_known_network_gives_the_map_of_the_definition(name):
 @pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", "tiny"])
 def test_a_patch_larger_than_the_photo_greys_all_of_it(name):
     module, image_CHW = network(name), photo(48, 40)
-    heat = occlusion_map(module, image_CHW, "imagenet", patch_px=101, stride_px=20)
+    occlusion = Occlusion(module, "imagenet", (48, 40), patch_px=101, stride_px=20)
+    heat = occlusion.map(image_CHW)
     assert_same(heat, np.full((48, 40), by_definition(module, image_CHW, ([24], [20]), 101)[0, 0]))
 
 
@@ -131,10 +132,9 @@ def test_grey_is_128_in_the_photo_whatever_the_normalisation(convention):
     """So a photo that is 128 already does not change, and any other does."""
     module = network("tiny")
     grey_CHW = torch.full((3, 32, 32), 128, dtype=torch.uint8)
-    heat = occlusion_map(module, grey_CHW, convention, patch_px=9, stride_px=5)
-    assert (heat == 0).all()
-    image_CHW = photo(32, 32)
     occlusion = Occlusion(module, convention, (32, 32), patch_px=9, stride_px=5)
+    assert (occlusion.map(grey_CHW) == 0).all()
+    image_CHW = photo(32, 32)
     expected = by_definition(module, image_CHW, occlusion.centres, 9, convention)
     assert expected.min() > 0
     assert_same(occlusion.at_centres(image_CHW), expected)
@@ -226,7 +226,7 @@ def test_alexnet_needs_a_quarter_of_its_multiply_adds_at_the_default_patch():
 def test_training_goes_on_undisturbed():
     module = network("tiny")
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    occlusion_map(module, photo(32, 32), "imagenet", stride_px=16)
+    Occlusion(module, "imagenet", (32, 32), stride_px=16).map(photo(32, 32))
     for name, tensor in module.state_dict().items():
         assert torch.equal(tensor, before[name])
     module.train()(torch.randn(2, 3, 32, 32)).sum().backward()

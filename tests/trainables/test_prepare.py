@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.trainables.one_stage import view_specs
 from trainables import photo_blocks
 from trainables import prepare as module
 from trainables.datasets import read_index
@@ -20,7 +21,7 @@ from trainables.index import Index
 from trainables.photo_blocks import BlockTask, make_block, make_blocks
 from trainables.prepare import PrepareReport, prepare
 from trainables.spec import DataSpec, SyntheticSpec, ViewSpec
-from trainables.views import is_prepared, open_view, view_name, view_specs
+from trainables.views import is_prepared, open_view, view_name
 
 DATA = DataSpec(dataset="folder", canvas_px=24, resolution_px=6)
 N_TRAIN, N_TEST = 10, 4

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.trainables.one_stage import finish, run_of, sha
+from tests.trainables.one_stage import finish, run_of, sha, view_specs
 from trainables import streamed
 from trainables.batches import StreamedSource, epoch_batches, open_source
 from trainables.datasets import read_index
@@ -29,7 +29,7 @@ from trainables.spec import (
     TrainingSpec,
 )
 from trainables.streamed import blocks_here, streamed_view, view_at_hand
-from trainables.views import open_view, view_specs
+from trainables.views import open_view
 
 DATA = DataSpec(dataset="folder", canvas_px=24, resolution_px=6, mode="stream")
 KEY = "d" * 64

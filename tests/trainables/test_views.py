@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.trainables.one_stage import view_specs
 from trainables import view_drafts, views
 from trainables.errors import ConfigError, DataError
 from trainables.fingerprint import key_of
@@ -21,7 +22,6 @@ from trainables.views import (
     view_folder,
     view_name,
     view_spec,
-    view_specs,
 )
 
 DATA = DataSpec(dataset="folder", canvas_px=16, resolution_px=4)

@@ -38,7 +38,6 @@ def train_forest(
     images: Sequence[NDArray[np.uint8]],
     spec: ForestSpec,
     report: Callable[[str], None] = lambda _: None,
-    device: torch.device | str = "cpu",
 ) -> Forest:
     """Learn a forest from sharp images.
 
@@ -46,7 +45,6 @@ def train_forest(
         images: (H, W, 3) uint8 RGB.
         spec: equal specs and images give bit-equal forests on one kind of machine.
         report: called with a line for each step that is done.
-        device: where to compute; the forest lies there.
 
     Raises:
         DataError: when there are no images, or none is large enough or has any contrast.
@@ -54,7 +52,7 @@ def train_forest(
     if not images:
         raise DataError("there are no training images; give a folder of sharp photos")
     writable = [np.require(image, requirements=["C", "W"]) for image in images]
-    luminances = [luminance(torch.from_numpy(image).to(device)) for image in writable]
+    luminances = [luminance(torch.from_numpy(image)) for image in writable]
     rng = Generator().manual_seed(seed_of("superres samples", spec.seed))
     samples = draw_samples(luminances, spec, rng)
     n_patches, n_axes = samples.patches_NK.shape
