@@ -46,6 +46,20 @@ MUTATIONS = (
         f"{RUN}::test_n04_resuming_at_each_epoch_gives_the_same_weights_bit_for_bit",
     ),
     Mutation(
+        "dropout's chance after a resume",
+        "trainables/train.py",
+        'torch.manual_seed(seed_of(chance, epoch, "dropout"))',
+        "pass",
+        f"{RUN}::test_n04_resuming_at_each_epoch_gives_the_same_weights_bit_for_bit",
+    ),
+    Mutation(
+        "the photos that a seed stands for",
+        "trainables/subset.py",
+        'spec.side == "front"',
+        'spec.side != "front"',
+        "tests/trainables/test_subset.py::test_a_seed_means_the_same_photos_in_every_version",
+    ),
+    Mutation(
         "the test that a parent is the parent",
         "trainables/stage_networks.py",
         "entry is None or entry.key != job.spec.parent",

@@ -4,6 +4,7 @@ import torch
 
 from trainables.batches import Source, augmented, centre_crop, epoch_batches
 from trainables.budget import batches_per_epoch, budget_of, image_passes
+from trainables.degrade import enlarge, resample_by_products
 from trainables.spec import (
     AugmentSpec,
     ModelSpec,
@@ -177,6 +178,23 @@ def test_photos_of_a_random_resolution_are_made_low_by_the_kernel_of_the_test_ph
         blocks,
         photos[:, :, 1::2, 1::2].repeat_interleave(2, 2).repeat_interleave(2, 3).to(torch.uint8),
     )
+
+
+def test_random_resolution_makes_a_batch_as_coarse_as_each_of_its_resolutions_at_times():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    augment = AugmentSpec(mirror=False, random_resolution_px=(4, 6))
+    spec = stage().model_copy(update={"augment": augment})
+    coarse = [resample_by_products(images, px, px, "bicubic", antialias=True) for px in (4, 5, 6)]
+    ours = [augmented(images, spec, seed) for seed in range(20)]
+    found = {
+        px
+        for made in ours
+        for px, small in zip((4, 5, 6), coarse, strict=True)
+        if (made.int() - enlarge(small, 16, "bicubic", antialias=True).int()).abs().max() <= 2
+    }
+    assert found == {4, 5, 6}
+    assert all((made != images).any() for made in ours)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])

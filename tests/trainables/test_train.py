@@ -137,9 +137,9 @@ def test_distillation_adds_the_teachers_soft_targets():
     logits, teacher = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
     labels = torch.tensor([0])
     plain = ObjectiveSpec()
-    soft = ObjectiveSpec(kind="distill", temperature=2.0, teacher_weight=0.5)
-    p, q = (torch.softmax(x / 2, 1) for x in (teacher, logits))
-    expected = loss_of(plain, logits, labels, None) + 0.5 * 4 * (p * (p / q).log()).sum()
+    soft = ObjectiveSpec(kind="distill", temperature=3.0, teacher_weight=0.5)
+    p, q = (torch.softmax(x / 3, 1) for x in (teacher, logits))
+    expected = loss_of(plain, logits, labels, None) + 0.5 * 9 * (p * (p / q).log()).sum()
     assert loss_of(soft, logits, labels, teacher).item() == pytest.approx(expected.item())
     assert loss_of(soft, logits, labels, logits).item() == pytest.approx(
         loss_of(plain, logits, labels, None).item()
