@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis.paired import compare_pairs, pairs_of, write_paired
 from analysis.photos import Photos, load_photos
@@ -45,6 +46,25 @@ def test_seeds_that_disagree_widen_the_interval():
     assert found.mcnemar_p < 1e-4
     assert found.p > 0.05
     assert found.low < 0 < found.high
+
+
+def test_the_interval_and_p_of_several_seeds_by_hand():
+    """Three seeds, four photos; two photos more, one for each network, in the photos' variance."""
+    first = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]], np.bool_)
+    second = np.array([[0, 1, 0, 0], [0, 0, 0, 1], [0, 1, 0, 0]], np.bool_)
+    photos = [3 / 3, 1 / 3, 2 / 3, 0 / 3, 1, -1]
+    centre = sum(photos) / 6
+    of_photos = sum((x - centre) ** 2 for x in photos) / 6 / 6
+    seeds = [2 / 4, 1 / 4, 3 / 4]
+    of_seeds = sum((x - 0.5) ** 2 for x in seeds) / 2 / 3
+    variance = of_photos + of_seeds
+    freedom = variance**2 / (of_photos**2 / 3 + of_seeds**2 / 2)
+    half = stats.t.ppf(0.975, freedom) * variance**0.5
+    found = paired_difference(first, second)
+    assert (found.only_first, found.only_second, found.difference) == (7, 1, 0.5)
+    assert (found.low, found.high) == pytest.approx((max(-1, centre - half), min(1, centre + half)))
+    assert found.mcnemar_p == mcnemar(7, 1)
+    assert found.p == pytest.approx(2 * stats.t.sf(0.5 / variance**0.5, freedom))
 
 
 def simulated(rng, n_seeds, effect=0.0, n_photos=354, n_pairs=7):
