@@ -12,7 +12,7 @@ $(STAMP): requirements.lock pyproject.toml
 	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 2; }
 	@echo "Installing into .venv: $$(grep -c '==' requirements.lock) packages, about 3 GB to download the first"
 	@echo "time (torch brings its GPU libraries) and 6.5 GB on disk; minutes. Later clones link and compile them in one or two."
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c 'import pip' 2> /dev/null || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 	@$(BIN)/uv pip install --quiet --no-deps --editable .
@@ -74,5 +74,6 @@ bench: setup
 	echo "== the table (minute $$(minute))"; $(BIN)/python benchmarks/table.py; \
 	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
+# Not runs/: what was trained is the user's.
 clean:
-	rm -rf .venv runs
+	rm -rf .venv build *.egg-info

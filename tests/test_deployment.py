@@ -1,7 +1,9 @@
 """What the project says of servers, clusters and packages that others can reach."""
 
 import re
+import shutil
 import subprocess
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -41,6 +43,19 @@ def test_s16_the_cluster_file_opens_nothing_to_the_world():
     assert "dashboard-host=0.0.0.0" not in told
     assert "0.0.0.0/0" not in told
     assert not re.search(r"AKIA[0-9A-Z]{16}|aws_secret_access_key|BEGIN .*PRIVATE KEY", told)
+
+
+def test_setup_makes_a_virtual_environment_anew_that_was_left_without_pip(tmp_path):
+    """As `python3 -m venv` leaves it on Debian without python3-venv, which is then installed."""
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / ".venv"], check=True)
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$@" >> called\n')
+    python.chmod(0o755)
+    command = ["make", "setup", "PYTHON=./python"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert "-m venv .venv" in (tmp_path / "called").read_text()
 
 
 def instructions() -> list[list[str]]:
