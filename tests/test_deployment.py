@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[1]
+PACKAGES = ("trainables", "orchestrator", "analysis")
 TEXTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")]
 
 
@@ -58,6 +60,21 @@ def test_setup_makes_a_virtual_environment_anew_that_was_left_without_pip(tmp_pa
     assert "-m venv .venv" in (tmp_path / "called").read_text()
 
 
+def test_a_wheel_holds_every_file_of_the_packages_and_says_that_they_are_typed(tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    skipped = shutil.ignore_patterns("__pycache__")
+    for name in PACKAGES:
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=skipped)
+    build = "import setuptools.build_meta as s; print(s.build_wheel('.'))"
+    command = [sys.executable, "-c", build]
+    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, text=True)
+    held = {*zipfile.ZipFile(tmp_path / printed.stdout.split()[-1]).namelist()}
+    files = [file for name in PACKAGES for file in (tmp_path / name).rglob("*") if file.is_file()]
+    assert {str(file.relative_to(tmp_path)) for file in files} <= held
+    assert {f"{name}/py.typed" for name in PACKAGES} <= held
+
+
 def instructions() -> list[list[str]]:
     """Words of each instruction of the Dockerfile."""
     text = (REPOSITORY / "Dockerfile").read_text().replace("\\\n", " ")
@@ -81,9 +98,8 @@ def test_the_dockerfile_copies_what_is_there_and_what_its_setup_reads():
             copied += [word for word in words[1:-1] if not word.startswith("--")]
     assert [path for path in copied if not (REPOSITORY / path).exists()] == []
     assert [path for path in copied if not kept_by_dockerignore(path)] == []
-    packages = ("trainables", "orchestrator", "analysis")
     setup = ("requirements.lock", "docs/cluster/uv.txt", "docs/cluster/set_up_node.sh")
-    assert {*packages, *setup, "pyproject.toml", "README.md", "LICENSE"} <= set(copied)
+    assert {*PACKAGES, *setup, "pyproject.toml", "README.md", "LICENSE"} <= set(copied)
 
 
 def test_shell_scripts_that_are_shipped_parse():
