@@ -31,7 +31,8 @@ def test_what_is_frozen_gets_no_gradient_and_keeps_its_running_statistics(networ
     assert {name.split(".")[1] for name in moved} == {"2", "3"}
 
 
-def test_without_a_share_everything_is_trained(network):
+def test_without_a_share_everything_is_trained_also_after_an_evaluation(network):
+    network.module.eval()
     set_training(network, 0.0)
     assert all(p.requires_grad for p in network.module.parameters())
     assert all(module.training for module in network.module.modules())
