@@ -20,15 +20,17 @@ GRACE_S = 20.0
 class Stop:
     """A request to stop: seen by the driver as an event, by every stage as a file."""
 
-    def __init__(self, file: Path, answer: str = "") -> None:
+    def __init__(self, file: Path, answer: str = "", grace_s: float = GRACE_S) -> None:
         """Nothing is asked yet.
 
         Args:
             file: that stages look for.
             answer: printed at once when a signal comes.
+            grace_s: from a signal to the end of the process.
         """
         self.file = file
         self._answer = f"{answer}\n".encode() if answer else b""
+        self._grace_s = grace_s
         self.event = threading.Event()
         self.signal: int | None = None
         self._telling: threading.Thread | None = None
@@ -64,7 +66,7 @@ class Stop:
 
         def handle(number: int, _frame: FrameType | None) -> None:
             # What is saved is saved by a rename, so ending in the middle of anything is safe.
-            late = threading.Timer(GRACE_S, os._exit, (128 + number,))
+            late = threading.Timer(self._grace_s, os._exit, (128 + number,))
             late.daemon = True
             late.start()
             self._note(number)
