@@ -44,6 +44,11 @@ class Machine:
         """Torch's name of what a stage trains on."""
         return "cuda" if self.gpus_per_stage > 0 else "cpu"
 
+    @property
+    def joins(self) -> bool:
+        """Whether stages run on a Ray that is up already."""
+        return self.executor == "ray" and self.address != "local"
+
 
 def check_local_machine(machine: Machine) -> None:
     """Refuse at once what this machine can never give; Tune would wait for ever.
@@ -51,9 +56,11 @@ def check_local_machine(machine: Machine) -> None:
     Raises:
         ConfigError: naming the flag to change.
     """
-    if machine.cpus_per_stage < 1 or machine.gpus_per_stage < 0:
-        raise ConfigError("--cpus-per-stage is at least 1 and --gpus-per-stage at least 0")
-    if machine.address != "local":
+    if machine.cpus_per_stage < 1 or not 0 <= machine.gpus_per_stage <= 1:
+        raise ConfigError(
+            "--cpus-per-stage is at least 1, and --gpus-per-stage a share of one GPU, from 0 to 1"
+        )
+    if machine.joins:
         return
     n_gpus, n_cpus = local_gpus(), local_cpus()
     if machine.gpus_per_stage > n_gpus:
@@ -208,10 +215,8 @@ def _slots_on(machine: Machine, node: Node) -> int:
     slots = int(node.n_cpus // machine.cpus_per_stage)
     if machine.gpus_per_stage <= 0:
         return slots
-    # 1 // 0.2 is 4
-    per_gpu = int(1 / machine.gpus_per_stage + 1e-9) if machine.gpus_per_stage < 1 else 1
-    whole = int(node.n_gpus // max(1.0, machine.gpus_per_stage))
-    return min(slots, whole * per_gpu)
+    per_gpu = int(1 / machine.gpus_per_stage + 1e-9)  # 1 // 0.2 is 4
+    return min(slots, int(node.n_gpus) * per_gpu)
 
 
 def bundles_of(machine: Machine) -> list[dict[str, float]]:
@@ -238,14 +243,14 @@ def ray_session(machine: Machine, on_death: Callable[[str], None] = tell) -> Ite
     import ray
 
     if ray.is_initialized():
-        yield slots_of(machine, cluster_nodes())
+        yield slots_of(machine, cluster_nodes(may_grow=machine.joins))
         return
-    with ray_folder() if machine.address == "local" else nullcontext() as folder:
+    with nullcontext() if machine.joins else ray_folder() as folder:
         try:
             with Watch(on_death) as watch:
                 _init(machine, folder, watch)
                 _hide_token(Path.home() / ".ray" / "auth_token")
-                yield slots_of(machine, cluster_nodes())
+                yield slots_of(machine, cluster_nodes(may_grow=machine.joins))
         finally:
             ray.shutdown()
 
@@ -260,7 +265,7 @@ def _init(machine: Machine, temporary: Path | None, watch: Watch) -> None:
     import ray
 
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    if machine.address != "local":
+    if machine.joins:
         join(machine.address, quiet)
         return
     for attempt in range(START_ATTEMPTS):

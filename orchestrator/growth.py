@@ -52,12 +52,17 @@ def _size(resources: Mapping[str, float]) -> tuple[float, float]:
     return resources.get("GPU", 0), resources.get("CPU", 0)
 
 
-def cluster_nodes() -> list[Node]:
-    """What the connected Ray has, or may have once its autoscaler has added all it may."""
+def cluster_nodes(*, may_grow: bool) -> list[Node]:
+    """What the connected Ray has, or may have once its autoscaler has added all it may.
+
+    A Ray of our own never grows, also on a head whose launcher has said what that one may add.
+    """
     import ray
 
     heads, workers = present_nodes(ray.nodes())
-    return heads + max(workers, launched_workers(), _reported_workers(), key=_total)
+    if may_grow:
+        workers = max(workers, launched_workers(), _reported_workers(), key=_total)
+    return heads + workers
 
 
 def _total(nodes: list[Node]) -> tuple[float, float]:

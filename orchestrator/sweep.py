@@ -240,7 +240,7 @@ class Sweep:
         by_ray = self.machine.executor == "ray"
         ray = ray_session(self.machine, lambda part: self._end_without_ray(part, launch.stop))
         slots = stack.enter_context(ray) if by_ray else 1
-        if self.machine.address != "local":
+        if self.machine.joins:
             check_nodes(self.machine)
         launch.stop.install()
         self.seconds["ray start"] = time.perf_counter() - began

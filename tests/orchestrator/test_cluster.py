@@ -10,7 +10,14 @@ import pytest
 
 from orchestrator import cli, cluster
 from orchestrator.cli import main
-from orchestrator.cluster import Machine, bfloat16_pays, make_root, ray_session, settled
+from orchestrator.cluster import (
+    Machine,
+    bfloat16_pays,
+    check_local_machine,
+    make_root,
+    ray_session,
+    settled,
+)
 from orchestrator.growth import Node
 from orchestrator.recipe import Recipe
 from trainables.errors import BusyError, ConfigError
@@ -50,6 +57,22 @@ def test_auto_is_settled_before_anything_is_planned():
     assert settled(recipe, CPU).train.precision in ("bfloat16", "float32")
 
 
+@pytest.mark.parametrize("address", ["local", "auto"])
+@pytest.mark.parametrize("share", [-0.5, 1.5, 2, float("nan"), float("inf")])
+def test_a_stage_that_asks_for_more_than_the_one_gpu_it_trains_on_is_refused(
+    monkeypatch, address, share
+):
+    monkeypatch.setattr(cluster, "local_gpus", lambda: 4)
+    with pytest.raises(ConfigError, match="--gpus-per-stage a share of one GPU, from 0 to 1"):
+        check_local_machine(Machine(Path(), address=address, gpus_per_stage=share))
+
+
+def test_the_inline_executor_is_held_to_this_machine_whatever_the_address(monkeypatch):
+    monkeypatch.setattr(cluster, "local_gpus", lambda: 0)
+    with pytest.raises(ConfigError, match="this machine has 0; use --gpus-per-stage 0"):
+        check_local_machine(Machine(Path(), "inline", "auto", gpus_per_stage=1.0))
+
+
 class SlowRay:
     """Stands for Ray on a busy machine: starts at the given attempt."""
 
@@ -69,7 +92,7 @@ class SlowRay:
 
 
 def test_ray_that_is_slow_to_start_is_asked_twice_then_told_in_one_sentence(monkeypatch):
-    monkeypatch.setattr(cluster, "cluster_nodes", lambda: [Node(2, 0)])
+    monkeypatch.setattr(cluster, "cluster_nodes", lambda **_: [Node(2, 0)])
     slow = SlowRay(starts_at=2)
     monkeypatch.setitem(sys.modules, "ray", slow)
     monkeypatch.setattr(cluster, "lean_head", nullcontext)
@@ -93,7 +116,7 @@ def test_r06_s15_our_ray_is_private_local_and_without_a_dashboard(monkeypatch, t
     token.touch(mode=0o644)
     monkeypatch.setitem(sys.modules, "ray", RecordingRay(starts_at=1))
     monkeypatch.setattr(cluster, "lean_head", nullcontext)
-    monkeypatch.setattr(cluster, "cluster_nodes", lambda: [Node(2, 0)])
+    monkeypatch.setattr(cluster, "cluster_nodes", lambda **_: [Node(2, 0)])
     with ray_session(CPU):
         temporary = Path(given["_temp_dir"])
         assert stat.S_IMODE(temporary.parent.stat().st_mode) == 0o700

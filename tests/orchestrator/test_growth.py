@@ -1,12 +1,21 @@
 """How many stages a cluster can ever run at a time, before any of its workers exist."""
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from orchestrator.cluster import Machine, slots_of
-from orchestrator.growth import HEAD_RESOURCE, Node, launched_workers, present_nodes
+from orchestrator.growth import (
+    HEAD_RESOURCE,
+    LAUNCHED,
+    Node,
+    cluster_nodes,
+    launched_workers,
+    present_nodes,
+)
 from trainables.errors import ConfigError
 
 
@@ -40,6 +49,17 @@ def test_nothing_may_come_where_no_launcher_started_the_head(tmp_path):
     assert launched_workers(tmp_path / "none") == []
     (tmp_path / "torn").write_text("{")
     assert launched_workers(tmp_path / "torn") == []
+
+
+def test_a_ray_of_our_own_on_a_launched_head_counts_none_of_the_workers_that_may_come(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = {"max_workers": 3, "head_node_type": "head", "available_node_types": TYPES}
+    LAUNCHED.expanduser().write_text(json.dumps(config))
+    here = {"Alive": True, "Resources": {"CPU": 2.0, HEAD_RESOURCE: 1.0}}
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(nodes=lambda: [here]))
+    assert cluster_nodes(may_grow=False) == [Node(2, 0)]
 
 
 def test_dead_nodes_do_not_count():

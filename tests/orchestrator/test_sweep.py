@@ -175,7 +175,8 @@ def test_f05_f06_what_is_damaged_is_set_aside_and_made_anew(
     (folder / file).write_bytes(content)
     recipe = tmp_path / "small.yaml"
     recipe.write_text(yaml.safe_dump(small() | {"cells": {"high": [8], "low": [4, 6]}}))
-    assert main(["run", str(recipe), "--root", str(tmp_path), "--executor", "inline"]) == 0
+    command = ["run", str(recipe), "--root", str(tmp_path), "--executor", "inline"]
+    assert main(command) == 0
     assert f"damaged: {folder.name} was set aside" in capsys.readouterr().out.replace("\n", " ")
     trained = {event["key"] for event in events(tmp_path, "stage_end")}
     names = {read_entry(p.parent).json("stage.json")["name"] for p in made(tmp_path, trained)}
@@ -326,6 +327,15 @@ def count(root: Path, kind: str) -> int:
 
 
 @pytest.mark.ray
+def test_an_inline_run_asks_no_cluster_also_where_the_flags_of_a_head_name_one(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("F2C_FLAGS", f"--address auto --gpus-per-stage 0 --root {tmp_path}")
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(yaml.safe_dump(small() | {"cells": {"high": [0], "low": [4]}}))
+    assert main(["run", str(recipe), "--executor", "inline"]) == 0
+
+
 @pytest.mark.parametrize(("executor", "ended"), [("ray", 4), ("inline", 1)])
 def test_k01_k02_m08_killed_and_started_again_it_ends_with_the_same_weights(
     golden, tmp_path, start, executor, ended
