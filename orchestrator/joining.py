@@ -16,7 +16,7 @@ def join(address: str, quiet: dict[str, Any]) -> None:
     """Connect to the cluster at an address.
 
     Args:
-        address: HOST:PORT, `auto`, or ray://...
+        address: HOST:PORT or `auto`.
         quiet: further options of `ray.init`.
 
     Raises:
@@ -25,7 +25,12 @@ def join(address: str, quiet: dict[str, Any]) -> None:
     import ray
     from ray.exceptions import AuthenticationError
 
-    if "://" not in address and os.environ.get("RAY_USE_TLS", "0") != "1":
+    if "://" in address:  # of Ray Client, which would run Tune, and so this program, elsewhere
+        raise ConfigError(
+            f"--address {address} is none that a run can join: give HOST:PORT as `ray start` "
+            "printed it, or auto on a node of the cluster"
+        )
+    if os.environ.get("RAY_USE_TLS", "0") != "1":
         _check_answer(*address.rpartition(":")[::2])
     try:
         ray.init(address=address, **quiet)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from orchestrator.cluster import Machine
-from trainables.errors import ConfigError
+from trainables.errors import BusyError, ConfigError
 
 #: What decides numbers, or what two processes say to each other.
 PACKAGES = ("fine-to-coarse", "torch", "torchvision", "numpy", "pillow", "ray", "pyarrow")
@@ -27,6 +27,7 @@ def check_nodes(machine: Machine) -> None:
 
     Raises:
         ConfigError: naming the nodes that cannot run stages, why, and what to do.
+        BusyError: when one has gone meanwhile.
     """
     import ray
 
@@ -78,7 +79,7 @@ def _lacking(answer: Answer) -> list[str]:
 
 def _ask(node_ids: Sequence[str], mark: Path | None) -> list[Answer]:
     import ray
-    from ray.exceptions import GetTimeoutError
+    from ray.exceptions import GetTimeoutError, TaskUnschedulableError, WorkerCrashedError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task = ray.remote(num_cpus=0, max_retries=0)(_question(PACKAGES))
@@ -94,6 +95,10 @@ def _ask(node_ids: Sequence[str], mark: Path | None) -> list[Answer]:
     except GetTimeoutError:
         raise ConfigError(
             f"a node of the cluster did not answer within {ANSWER_S:.0f} s; see `ray status`"
+        ) from None
+    except (TaskUnschedulableError, WorkerCrashedError):
+        raise BusyError(
+            "a node of the cluster has gone before it answered; run the same command again"
         ) from None
 
 

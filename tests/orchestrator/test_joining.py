@@ -20,14 +20,14 @@ def caused_by(reason: str) -> ConnectionError:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (AuthenticationError("no"), "at ray://h:1 wants another token: put its ~/.ray/auth_token"),
+        (AuthenticationError("no"), "at auto wants another token: put its ~/.ray/auth_token"),
         (
             caused_by(
                 "Unauthenticated: RPC error: InvalidAuthToken: Authentication token is wrong"
             ),
-            "at ray://h:1 wants another token",
+            "at auto wants another token",
         ),
-        (ConnectionError("no node"), "no Ray cluster answers at --address ray://h:1: no node"),
+        (ConnectionError("no node"), "no Ray cluster answers at --address auto: no node"),
         (
             RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.59.0\n"),
             r"other versions .* from one requirements.lock \(.* with: Ray: 2.59.0\)",
@@ -40,8 +40,14 @@ def test_why_a_cluster_cannot_be_joined_is_told_in_one_sentence(monkeypatch, err
 
     monkeypatch.setattr("ray.init", refuse)
     with pytest.raises(ConfigError, match=said) as told:
-        joining.join("ray://h:1", {})
+        joining.join("auto", {})
     assert "\n" not in str(told.value)
+
+
+def test_an_address_of_ray_client_is_refused_at_once_with_what_to_give_instead(monkeypatch):
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Tune would run elsewhere"))
+    with pytest.raises(ConfigError, match="--address ray://h:1 is none .* give HOST:PORT"):
+        joining.join("ray://h:1", {})
 
 
 @pytest.fixture

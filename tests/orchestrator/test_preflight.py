@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from orchestrator.preflight import PACKAGES, Answer, judge
+from orchestrator.preflight import PACKAGES, Answer, _ask, judge
 from orchestrator.searcher import EventCallback, TransitionScheduler, lost_its_node
 from orchestrator.trials import Trials
-from trainables.errors import ConfigError, TakenBackError
+from trainables.errors import BusyError, ConfigError, TakenBackError
 
 
 def node(host, *, sees_root=True, **versions):
@@ -35,6 +35,13 @@ def test_a_node_without_a_package_is_named_with_the_script_that_installs_it():
 def test_versions_that_differ_are_shown_side_by_side(package):
     with pytest.raises(ConfigError, match=rf"{package} differs .*head .*, one 9.9.9"):
         judge([node("head"), node("one", **{package: "9.9.9"})], "/shared/runs")
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_session")
+def test_a_node_that_goes_before_it_answers_is_told_in_one_sentence():
+    with pytest.raises(BusyError, match="has gone before it answered; run the same command again"):
+        _ask(["ab" * 28], None)
 
 
 def test_only_the_last_failure_decides_whether_a_node_was_lost(tmp_path):
