@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from trainables.errors import BusyError
 from trainables.listing import EDGES
 from trainables.memory import keep_freed_memory
 from trainables.photo_blocks import Block, BlockTask, make_block, make_blocks
@@ -26,6 +27,8 @@ from trainables.streamed import BLOCK_BYTES
 LOOKS_EVERY_S, COUNTS_EVERY_S = 0.05, 0.1
 #: Of one reserved CPU, in memory at a time: being made, waiting, being taken.
 BLOCKS_A_CPU = 4
+#: Of the same photos, with their process or node; Ray Data of itself tries for ever, in silence.
+MOST_LOSSES = 5
 
 
 def ray_is_up() -> bool:
@@ -56,8 +59,23 @@ def blocks_by_ray(photos: Block, work: Any, block_size: int, **arguments: Any) -
     look_often()
     # not `from_items`: it would turn columns into records and back, photo by photo
     dataset = ray.data.from_blocks(_blocks(photos, block_size))
-    made = dataset.map_batches(work, batch_size=None, fn_kwargs=arguments)
-    yield from cast("Iterator[Block]", made.iter_batches(batch_size=None, batch_format="numpy"))
+    yield from _made(dataset, work, fn_kwargs=arguments)
+
+
+def _made(dataset: Any, work: Any, **options: Any) -> Iterator[Block]:
+    """Blocks, until one has been lost too often."""
+    from ray.exceptions import OutOfMemoryError, WorkerCrashedError
+
+    with warnings.catch_warnings():  # Ray 2.60 names no other way for these options
+        warnings.simplefilter("ignore")
+        made = dataset.map_batches(work, batch_size=None, max_retries=MOST_LOSSES, **options)
+    try:
+        yield from cast("Iterator[Block]", made.iter_batches(batch_size=None, batch_format="numpy"))
+    except (OutOfMemoryError, WorkerCrashedError):
+        raise BusyError(
+            f"the process that reads photos has died {MOST_LOSSES + 1} times over the same ones: "
+            "most likely too little memory is free; run the same command again when there is more"
+        ) from None
 
 
 def _blocks(photos: Block, block_size: int) -> list[Any]:
@@ -109,15 +127,8 @@ def stream_by_ray(batches: Iterator[Block], task: BlockTask, *, n_cpus: int) -> 
     # not `from_arrow`: it runs a task a table, on a CPU that nothing has reserved
     dataset = ray.data.from_blocks([_table(batch) for batch in batches])
     work: Any = _make_block_of_table  # Ray's type of functions knows no `fn_kwargs`
-    made = dataset.map_batches(
-        work,
-        batch_size=None,
-        batch_format="pyarrow",
-        fn_kwargs={"task": task},
-        num_cpus=1,
-        scheduling_strategy=where,
-    )
-    yield from cast("Iterator[Block]", made.iter_batches(batch_size=None, batch_format="numpy"))
+    kept = {"num_cpus": 1, "scheduling_strategy": where}
+    yield from _made(dataset, work, batch_format="pyarrow", fn_kwargs={"task": task}, **kept)
 
 
 def _on_reserved_cpus(group: Any, n_cpus: int) -> Any:

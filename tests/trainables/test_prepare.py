@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import types
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.trainables.one_stage import view_specs
-from trainables import photo_blocks
+from trainables import photo_blocks, ray_blocks
 from trainables import prepare as module
 from trainables.datasets import read_index
 from trainables.decode import read_photo
 from trainables.degrade import crop, high_pixels, low_pixels
-from trainables.errors import ConfigError, DataError
+from trainables.errors import BusyError, ConfigError, DataError
 from trainables.index import Index
 from trainables.photo_blocks import BlockTask, make_block, make_blocks
 from trainables.prepare import PrepareReport, prepare
@@ -376,6 +377,21 @@ def test_workers_of_other_nodes_send_what_those_of_this_node_write_in_place(
     run(index, views, data_root)
 
     check_views(index, views, data_root)
+
+
+def end_at_once(_batch: Any) -> None:
+    os._exit(1)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*")
+def test_photos_over_which_every_worker_dies_end_the_preparation_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(ray_blocks, "MOST_LOSSES", 1)
+    with pytest.raises(BusyError, match=r"has died 2 times over the same ones: .* memory"):
+        list(ray_blocks.blocks_by_ray({"row": np.arange(2)}, end_at_once, 2))
 
 
 def test_while_another_thread_imports_ray_it_is_not_up(monkeypatch):
