@@ -146,7 +146,11 @@ class Launch:
             self._statuses[key] = result
 
     def ended(
-        self, key: str, trial_id: str | None = None, seconds: dict[str, float] | None = None
+        self,
+        key: str,
+        trial_id: str | None = None,
+        seconds: dict[str, float] | None = None,
+        fault: str | None = None,
     ) -> None:
         """A stage's process is through with it: committed, or not.
 
@@ -154,11 +158,13 @@ class Launch:
             key: of the stage.
             trial_id: of Tune.
             seconds: by kind of work, the commit included; None takes those last reported.
+            fault: over which its trial was given up.
         """
-        result = self._statuses.pop(key, {"status": "failed", "reason": "its process died"})
+        died = {"status": "failed", "reason": fault or "its process died"}
+        result = self._statuses.pop(key, died)
         self.leases.release(key)
         entry = self.store.find(key)
-        status = self._judge(key, entry, result)
+        status = self._judge(key, entry, result, fault)
         self.progress.statuses[key] = status
         self.progress.last_end = time.time()
         if result.get("reason"):
@@ -180,13 +186,15 @@ class Launch:
             usable = entry is not None and entry.kind == "stage"
             self._note_blocked(self.schedule.finish(key, usable=usable))
 
-    def _judge(self, key: str, entry: Entry | None, result: dict[str, Any]) -> str:
+    def _judge(
+        self, key: str, entry: Entry | None, result: dict[str, Any], fault: str | None
+    ) -> str:
         """A stage's status: what the store has of it, whatever its process said last."""
         if entry is not None and complete(self._plan.stages[key], entry, self.store.find):
             return "done" if entry.kind == "stage" else "diverged"
         if result["status"] not in ("done", "diverged"):
             return result["status"]
-        result["reason"] = "it was not committed to the store"
+        result["reason"] = "it was not committed to the store" + (f": {fault}" if fault else "")
         return "failed"
 
     def again(self, key: str) -> None:

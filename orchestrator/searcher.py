@@ -15,6 +15,8 @@ from trainables.errors import TakenBackError
 
 #: Ray's words for a node that is gone and for SIGTERM outside an epoch, and ours for it inside.
 TAKEN_BACK = ("its node has died", "The process receives a SIGTERM", TakenBackError.TEXT)
+#: Ray's words for a process that its memory monitor has chosen.
+OUT_OF_MEMORY = "the node running low on memory"
 
 
 class StageSearcher(Searcher):
@@ -56,13 +58,14 @@ class TransitionScheduler(FIFOScheduler):
         self._trials = trials
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Note a trial that should have been tried again; such a one has ended before it starts.
+        """Note why a trial is given up, or that it should have been tried again.
 
-        Tune ends it when two tasks of one lost actor fail at once: the second finds the trial
-        waiting for its next try.
+        Tune ends one that waits for its next try when two tasks of one lost actor fail at once.
         """
         if trial.status == Trial.PENDING and trial.should_recover():
             self._trials.dropped(trial.trial_id)
+        elif (fault := fault_in(_last_failure(trial.error_file))) is not None:
+            self._trials.given_up(trial.trial_id, fault)
         super().on_trial_error(tune_controller, trial)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
@@ -136,7 +139,20 @@ class EventCallback(Callback):
 
 def lost_its_node(error_file: str | None) -> bool:
     """Whether the last failure in a trial's error file is the loss of its node or process."""
-    if error_file is None:
-        return False
-    last = Path(error_file).read_text(encoding="utf-8").rpartition("Failure # ")[2]
+    last = _last_failure(error_file)
     return any(words in last for words in TAKEN_BACK)
+
+
+def _last_failure(error_file: str | None) -> str:
+    if error_file is None:
+        return ""
+    return Path(error_file).read_text(encoding="utf-8").rpartition("Failure # ")[2]
+
+
+def fault_in(failure: str) -> str | None:
+    """What a trial's failure says in one line; None of a process that died and left no word."""
+    if OUT_OF_MEMORY in failure:
+        return "Ray ended its process, since its node ran low on memory"
+    _, traceback, error = failure.rpartition("\n  ")
+    lines = error.splitlines()[1:]
+    return lines[0].rpartition(".errors.")[2] if traceback and lines else None

@@ -37,6 +37,7 @@ class Trials:
         self._folder = folder
         self._left: dict[str, list[tuple[str, str]]] = {}  # keys and jobs as JSON
         self._dropped: set[str] = set()
+        self._faults: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles what it is given, for a restore of its own that is never used."""
@@ -82,13 +83,18 @@ class Trials:
         """Tune ends this trial though it had tries left."""
         self._dropped.add(trial_id)
 
+    def given_up(self, trial_id: str, fault: str) -> None:
+        """Tune tries this trial no more; `fault` is what its last try ended with."""
+        self._faults[trial_id] = fault
+
     def end(self, trial_id: str) -> None:
         """A trial is over; stages that it did not come to go into others."""
         running, *others = [key for key, _ in self._left.pop(trial_id)]
         if trial_id in self._dropped:
             others = [running, *others]
         else:
-            self._launch.ended(running, trial_id, _saved_seconds(self._folder / trial_id))
+            seconds = _saved_seconds(self._folder / trial_id)
+            self._launch.ended(running, trial_id, seconds, self._faults.pop(trial_id, None))
         for key in others:
             self._launch.again(key)
 

@@ -46,7 +46,7 @@ def test_why_a_cluster_cannot_be_joined_is_told_in_one_sentence(monkeypatch, err
 
 def test_an_address_of_ray_client_is_refused_at_once_with_what_to_give_instead(monkeypatch):
     monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Tune would run elsewhere"))
-    with pytest.raises(ConfigError, match="--address ray://h:1 is none .* give HOST:PORT"):
+    with pytest.raises(ConfigError, match=r"--address ray://h:1 is none .* give HOST:PORT"):
         joining.join("ray://h:1", {})
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.preflight import PACKAGES, Answer, _ask, judge
-from orchestrator.searcher import EventCallback, TransitionScheduler, lost_its_node
+from orchestrator.searcher import EventCallback, TransitionScheduler, fault_in, lost_its_node
 from orchestrator.trials import Trials
 from trainables.errors import BusyError, ConfigError, TakenBackError
 
@@ -76,6 +76,32 @@ def test_a_stage_whose_node_is_taken_back_uses_up_none_of_its_retries(tmp_path, 
     assert data.num_failures == counted
 
 
+TRACEBACK = """4 (occurred at 2026-01-01)
+ray::StageTrainable.save() (pid=1)
+  File "trainable.py", line 1, in save
+    raise error
+"""
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (f"{TRACEBACK}OSError: [Errno 5] Input/output error\n", "OSError: [Errno 5] Input"),
+        (f"{TRACEBACK}trainables.errors.LostDeviceError: CUDA\nmore\n", "LostDeviceError: CUDA"),
+        ("Task was killed due to the node running low on memory.\n", "its node ran low on memory"),
+    ],
+)
+def test_a_stage_that_is_given_up_says_in_one_line_why(failure, said):
+    fault = fault_in(failure)
+    assert said in fault
+    assert "\n" not in fault
+
+
+def test_a_process_that_left_no_word_has_no_fault_of_its_own():
+    assert fault_in("4 (occurred at x)\nThe actor died.\n\tpid: 965\n\tip: 192.0.2.2\n") is None
+    assert fault_in("") is None
+
+
 def test_k08_a_stage_that_tune_drops_with_tries_left_is_noted():
     told = []
     scheduler = TransitionScheduler(SimpleNamespace(dropped=told.append))
@@ -85,7 +111,10 @@ def test_k08_a_stage_that_tune_drops_with_tries_left_is_noted():
         ("given up", "RUNNING", False),
     ):
         trial = SimpleNamespace(
-            trial_id=name, status=status, should_recover=lambda left=tries_left: left
+            trial_id=name,
+            status=status,
+            should_recover=lambda left=tries_left: left,
+            error_file=None,
         )
         scheduler.on_trial_error(None, trial)
     assert told == ["dropped"]

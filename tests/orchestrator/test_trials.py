@@ -31,8 +31,10 @@ class Told:
     def reported(self, key: str, result: dict) -> None:
         self.heard.append(("reported", key, result["status"]))
 
-    def ended(self, key: str, trial_id: str, seconds: dict | None) -> None:
-        self.heard.append(("ended", key, trial_id))
+    def ended(
+        self, key: str, trial_id: str, seconds: dict | None, fault: str | None = None
+    ) -> None:
+        self.heard.append(("ended", key, trial_id, *filter(None, [fault])))
 
     def again(self, key: str) -> None:
         self.left.append([key])
@@ -71,6 +73,13 @@ def test_stages_that_a_trial_did_not_come_to_go_into_others_and_its_own_has_ende
     trials.end("t")
     assert told.heard[-1] == ("ended", "a", "t")
     assert told.left == [["d"], ["b"], ["c"]]
+
+
+def test_a_stage_whose_trial_is_given_up_ends_with_the_fault_of_its_last_try(trials, told):
+    trials.begin("t")
+    trials.given_up("t", "OSError: disk")
+    trials.end("t")
+    assert told.heard[-1] == ("ended", "a", "t", "OSError: disk")
 
 
 def test_k08_a_trial_that_tune_drops_gives_all_its_stages_back(trials, told):
