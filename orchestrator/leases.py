@@ -7,17 +7,14 @@ anybody's clock.
 
 import json
 import os
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import psutil
-
+from orchestrator.owner import is_dead, owner_here, owner_in
 from trainables.disk import make_folders
 
 RENEW_S = 30.0
@@ -36,8 +33,7 @@ class Leases:
             clock: seconds that never go back.
         """
         self._folder, self._clock = folder, clock
-        self._owner = {"token": uuid.uuid4().hex, "pid": os.getpid(), "began": _began(os.getpid())}
-        self._owner["machine"] = _machine()
+        self._owner = {"token": uuid.uuid4().hex, **owner_here()}
         self._beats: dict[str, int] = {}
         self._watched: dict[str, tuple[bytes, float]] = {}
         self._lock = threading.Lock()
@@ -58,7 +54,7 @@ class Leases:
     def forget(self, key: str) -> None:
         """Remove the lease that a dead driver has left on a stage that is finished."""
         content = _read(self._folder / key)
-        if content and _is_dead(_owner_in(content)):
+        if content and is_dead(owner_in(content)):
             (self._folder / key).unlink(missing_ok=True)
 
     def renew(self) -> list[str]:
@@ -112,14 +108,14 @@ class Leases:
         scratch.replace(self._folder / key)
 
     def _is_ours(self, key: str) -> bool:
-        return _owner_in(_read(self._folder / key)).get("token") == self._owner["token"]
+        return owner_in(_read(self._folder / key)).get("token") == self._owner["token"]
 
     def _is_stale(self, key: str) -> bool:
         content, now = _read(self._folder / key), self._clock()
         before, since = self._watched.get(key, (None, now))
         if content != before:
             self._watched[key], since = (content, now), now
-        return _is_dead(_owner_in(content)) or now - since > STALE_S
+        return is_dead(owner_in(content)) or now - since > STALE_S
 
     def _set_aside(self, key: str) -> bool:
         """Move a stale lease away, unless another driver was faster and renewed or took it."""
@@ -141,34 +137,3 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except FileNotFoundError:
         return b""
-
-
-def _owner_in(content: bytes) -> dict[str, Any]:
-    try:
-        owner = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    return owner if isinstance(owner, dict) else {}
-
-
-def _is_dead(owner: dict[str, Any]) -> bool:
-    """Whether the owner is a process of this machine that has ended; others we cannot see."""
-    if owner.get("machine") != _machine():
-        return False
-    return _began(owner.get("pid", -1)) != owner.get("began")
-
-
-def _began(pid: int) -> float | None:
-    try:
-        return psutil.Process(pid).create_time()
-    except (psutil.Error, ValueError, TypeError):
-        return None
-
-
-def _machine() -> list[str]:
-    """Host, boot and process namespace: where a pid means something."""
-    facts = [socket.gethostname()]
-    with suppress(OSError):  # not on Linux
-        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-        facts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return facts

@@ -1,5 +1,6 @@
 """A Ray of our own: a folder that its sockets fit in, and an eye on its processes."""
 
+import json
 import os
 import shutil
 import sys
@@ -12,6 +13,7 @@ from typing import NoReturn
 
 import psutil
 
+from orchestrator.owner import is_dead, owner_here, owner_in
 from trainables.disk import replace_text
 from trainables.errors import BusyError, ConfigError
 
@@ -24,7 +26,7 @@ INNER = "r"
 BEHIND = (
     f"/{PREFIX}12345678/{INNER}/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
 )
-#: Holds the process id of the driver and when it began.
+#: Names the driver's process.
 OWNER = "driver"
 #: A dead one of these ends every run; Ray's driver would notice it after a minute, or never.
 PARTS = {"gcs_server": "head process (gcs_server)", "raylet": "node process (raylet)"}
@@ -47,7 +49,7 @@ def ray_folder() -> Iterator[Path]:
     _remove_left(base)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     try:
-        replace_text(folder / OWNER, _identity(os.getpid()))
+        replace_text(folder / OWNER, json.dumps(owner_here()))
         yield folder / INNER
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -93,18 +95,9 @@ def short_folder(candidates: Sequence[str]) -> Path:
 def _remove_left(base: Path) -> None:
     """Folders whose driver of this machine has ended without removing them."""
     for owner in base.glob(f"{PREFIX}*/{OWNER}"):
-        with suppress(OSError, ValueError):  # whose an unreadable one is, is not known
-            identity = owner.read_text(encoding="ascii")
-            pid, _ = identity.split(" ")
-            if _identity(int(pid)) != identity:
+        with suppress(OSError):
+            if is_dead(owner_in(owner.read_bytes())):
                 shutil.rmtree(owner.parent, ignore_errors=True)
-
-
-def _identity(pid: int) -> str:
-    try:
-        return f"{pid} {psutil.Process(pid).create_time()}"
-    except psutil.NoSuchProcess:
-        return ""
 
 
 class Watch:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from analysis.pages import Page, write_page
 from analysis.runs import COLUMNS, load
 from orchestrator.events import read_events
-from orchestrator.leases import Leases, _machine
+from orchestrator.leases import Leases
+from orchestrator.owner import owner_here
 from tests.fuzz.changed import files, fuzz, told
 from tests.fuzz.trees import columns, trees
 from trainables.entry import MANIFEST
@@ -119,7 +120,7 @@ def test_the_whole_lines_of_any_record_are_read(root, content):
 
 @fuzz()
 @given(content=changed_json(
-    json.dumps({"token": "t", "pid": 1, "began": 2.0, "machine": _machine(), "beat": 3}).encode()
+    json.dumps(owner_here() | {"token": "t", "pid": 1, "began": 2.0, "beat": 3}).encode()
 ))  # fmt: skip
 def test_a_changed_lease_belongs_to_somebody_else(root, content):
     leases = root / "leases"

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -9,9 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator import own_ray
+from orchestrator import own_ray, owner
 from orchestrator.cluster import Machine, ray_session
 from orchestrator.own_ray import BEHIND, MOST_BYTES, Watch, ray_folder, short_folder
+from orchestrator.owner import owner_here
 from trainables.errors import ConfigError
 
 WAITS = [sys.executable, "-c", "import sys; sys.stdin.read()"]
@@ -43,12 +45,24 @@ def test_k13_the_folder_of_a_killed_driver_goes_and_that_of_a_living_one_stays(s
     with ray_folder() as living:
         dead = short / "f2c-ray-abcdefgh"
         dead.mkdir()
-        (dead / "driver").write_text(f"{os.getpid()} 1.5")
+        (dead / "driver").write_text(json.dumps(owner_here() | {"began": 1.5}))
         foreign = short / "f2c-ray-ijklmnop"
         foreign.mkdir()
         with ray_folder() as mine:
             assert set(short.iterdir()) == {living.parent, foreign, mine.parent}
         assert set(short.iterdir()) == {living.parent, foreign}
+
+
+def test_k13_the_folder_of_a_driver_in_another_container_with_the_same_tmp_stays(
+    short, monkeypatch
+):
+    with ray_folder() as living:
+        with monkeypatch.context() as elsewhere:  # there our process id is nobody's
+            elsewhere.setattr(owner, "_machine", lambda: ["another process namespace"])
+            elsewhere.setattr(owner, "_began", lambda _pid: None)
+            with ray_folder():
+                pass
+        assert living.parent.exists()
 
 
 @pytest.mark.parametrize("text", [b"", b" ", b"pid 1.5", b"\xff", b"9" * 30 + b" 1.5 x"])
