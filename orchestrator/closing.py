@@ -113,7 +113,7 @@ def time_lines(outcome: "Outcome") -> Iterator[str]:
     """The run's own account of its time."""
     seconds = outcome.seconds
     if "slots" not in seconds:
-        yield "time     nothing had to be trained"
+        yield "time     nothing was trained"
         return
     slots = seconds["slots"]
     parts = {kind: seconds.get(f"slot {kind}", 0.0) / slots for kind in KINDS}

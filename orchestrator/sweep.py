@@ -1,6 +1,7 @@
 """One `run` of a recipe, from its plan to finished stages."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -233,8 +234,13 @@ class Sweep:
     def _open_slots(self, launch: Launch, stack: ExitStack) -> int:
         """Start Ray and prepare the views, beside it where Ray's nodes are not needed for them."""
         began = time.perf_counter()
-        views, stopped = self._views_to_make(launch), launch.stop.event.is_set
+        views, left = self._views_to_make(launch), threading.Event()
+
+        def stopped() -> bool:
+            return launch.stop.event.is_set() or left.is_set()
+
         background = stack.enter_context(ThreadPoolExecutor(1))
+        stack.callback(left.set)  # a fault of Ray's does not wait for photos
         beside = self._prepares_alone(views)
         preparing = background.submit(self._prepare, views, stopped) if beside else None
         by_ray = self.machine.executor == "ray"

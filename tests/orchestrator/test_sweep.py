@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +26,7 @@ from orchestrator.plan import make_plan
 from orchestrator.recipe import OF_THE_ROOT, Recipe
 from orchestrator.sweep import Outcome, Sweep
 from trainables.entry import read_entry
+from trainables.errors import ConfigError
 from trainables.evaluate import evaluate
 from trainables.store import Store
 
@@ -32,10 +34,10 @@ CELLS, STAGES = 7, 9
 HANG_S = 240  # far above what a busy machine needs: only what hangs meets it
 
 
-def sweep(root: Path, fields: dict, executor: str = "inline") -> Outcome:
+def sweep(root: Path, fields: dict, executor: str = "inline", address: str = "local") -> Outcome:
     recipe = Recipe.model_validate(fields, strict=False)
     experiment = load_experiment(recipe, root, must_exist=True)
-    machine = Machine(root, executor=executor)
+    machine = Machine(root, executor=executor, address=address)
     console = Console(quiet=True)
     outcome = Sweep(experiment, make_plan([experiment]), machine, "test", console).run()
     outcome.tracker.finish("done", {}, "", [])
@@ -327,13 +329,30 @@ def count(root: Path, kind: str) -> int:
 
 
 @pytest.mark.ray
-def test_an_inline_run_asks_no_cluster_also_where_the_flags_of_a_head_name_one(
+def test_a_cluster_that_does_not_answer_is_told_without_waiting_for_the_photos(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("F2C_FLAGS", f"--address auto --gpus-per-stage 0 --root {tmp_path}")
-    recipe = tmp_path / "small.yaml"
-    recipe.write_text(yaml.safe_dump(small() | {"cells": {"high": [0], "low": [4]}}))
-    assert main(["run", str(recipe), "--executor", "inline"]) == 0
+    told = []
+
+    def prepare(_self, _views, stopped):
+        pause = threading.Event()
+        told.append(any(stopped() or pause.wait(0.01) for _ in range(1000)))
+
+    @contextmanager
+    def no_answer(*_):
+        raise ConfigError("nothing answers")
+        yield
+
+    monkeypatch.setattr(Sweep, "_prepare", prepare)
+    monkeypatch.setattr("orchestrator.sweep.ray_session", no_answer)
+    with pytest.raises(ConfigError, match="nothing answers"):
+        sweep(tmp_path, small(), "ray")
+    assert told == [True]
+
+
+def test_an_inline_run_asks_no_cluster_also_where_the_flags_of_a_head_name_one(tmp_path):
+    one = small() | {"cells": {"high": [0], "low": [4]}}
+    assert sweep(tmp_path, one, address="auto").exit_status == 0
 
 
 @pytest.mark.parametrize(("executor", "ended"), [("ray", 4), ("inline", 1)])
