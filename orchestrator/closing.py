@@ -115,14 +115,14 @@ def time_lines(outcome: "Outcome") -> Iterator[str]:
     if "slots" not in seconds:
         yield "time     nothing was trained"
         return
-    slots = seconds["slots"]
+    slots, n_slots = seconds["slots"], outcome.progress.slots
     parts = {kind: seconds.get(f"slot {kind}", 0.0) / slots for kind in KINDS}
     useful = parts["train"] + parts["evaluate"]
     yield (
         f"time     start-up {duration(seconds.get('start-up'))} (Ray "
         f"{duration(seconds.get('ray start'))}, preparation beside it "
         f"{duration(seconds.get('preparation', 0.0))}), stages {duration(seconds['stages'])} on "
-        f"{outcome.progress.slots} slots of {local_cpus()} CPUs"
+        f"{n_slots} slot{'s'[: n_slots != 1]} of {local_cpus()} CPUs"
     )
     shares = ", ".join(f"{kind} {share:.1%}" for kind, share in parts.items())
     yield (
