@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.growth import Node, cluster_nodes
 from orchestrator.joining import join
-from orchestrator.own_ray import Watch, lean_head, ray_folder, tell
+from orchestrator.own_ray import Watch, end_workers, lean_head, ray_folder, tell, workers_here
 from orchestrator.recipe import Recipe, TrainRecipe
 from trainables.errors import BusyError, ConfigError
 
@@ -252,7 +252,9 @@ def ray_session(machine: Machine, on_death: Callable[[str], None] = tell) -> Ite
                 _hide_token(Path.home() / ".ray" / "auth_token")
                 yield slots_of(machine, cluster_nodes(may_grow=machine.joins))
         finally:
+            workers = workers_here()
             ray.shutdown()
+            end_workers(workers)
 
 
 def _hide_token(file: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +35,8 @@ PARTS = {"gcs_server": "head process (gcs_server)", "raylet": "node process (ray
 #: both off, the autoscaler of one machine, and what brings workers' logs to a driver.
 UNUSED = ("start_api_server", "start_monitor", "start_log_monitor")
 LOOK_S, FIND_S = 0.1, 0.5
+#: What a killed process may take to go.
+END_S = 5.0
 #: Looks between two counts of all that the raylet has started, which its death takes from us.
 COUNT_EVERY = 20
 
@@ -154,6 +157,22 @@ class Watch:
             found = [child for child in _children() if not _is_dead(child)]
             self._parts |= {child: PARTS[n] for child in found if (n := _name(child)) in PARTS}
         return next((words for part, words in self._parts.items() if _is_dead(part)), None)
+
+
+def workers_here() -> list[psutil.Process]:
+    """What the raylet of a Ray of our own has started, workers that are still starting included."""
+    raylets = [child for child in _children() if _name(child) == "raylet"]
+    with suppress(psutil.NoSuchProcess):
+        return [worker for raylet in raylets for worker in raylet.children(recursive=True)]
+    return []
+
+
+def end_workers(workers: Sequence[psutil.Process]) -> None:
+    """Kill those that outlive their Ray: one that still starts would make its folder anew."""
+    _kill(set(workers))
+    until = time.monotonic() + END_S
+    while not all(map(_is_dead, workers)) and time.monotonic() < until:
+        time.sleep(FIND_S / 50)
 
 
 def end_at_once(said: str) -> NoReturn:

@@ -169,3 +169,18 @@ def test_our_ray_has_no_process_that_serves_nobody():
         assert "gcs_server" in running
         assert "raylet" in running
         assert not [part for part in ("dashboard.py", "monitor.py") if part in running]
+
+
+def test_a_worker_that_is_still_starting_outlives_neither_our_ray_nor_its_folder(monkeypatch):
+    import ray
+
+    made, make = [], own_ray.tempfile.mkdtemp
+    monkeypatch.setattr(
+        own_ray.tempfile, "mkdtemp", lambda **where: made.append(make(**where)) or made[-1]
+    )
+    with ray_session(Machine(Path("unused"))):
+        ray.remote(num_cpus=1)(int).remote()
+        while not (workers := own_ray.workers_here()):
+            pass
+    assert all(map(own_ray._is_dead, workers))
+    assert not Path(made[0]).exists()
