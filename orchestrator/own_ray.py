@@ -170,9 +170,9 @@ def workers_here() -> list[psutil.Process]:
 def end_workers(workers: Sequence[psutil.Process]) -> None:
     """Kill those that outlive their Ray: one that still starts would make its folder anew."""
     _kill(set(workers))
-    until = time.monotonic() + END_S
+    pause, until = threading.Event(), time.monotonic() + END_S
     while not all(map(_is_dead, workers)) and time.monotonic() < until:
-        time.sleep(FIND_S / 50)
+        pause.wait(FIND_S / 50)
 
 
 def end_at_once(said: str) -> NoReturn:
