@@ -3,13 +3,15 @@
 import pytest
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import interpolate, normalize
 
 from trainables.superres import loops, products
+from trainables.superres.colour import to_rgb
 from trainables.superres.enhance import enhance
 from trainables.superres.forest import Forest
 from trainables.superres.forest_spec import Score, forest_spec
 from trainables.superres.patches import cut, principal_axes, project
+from trainables.superres.resize_loops import resize
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +77,24 @@ def test_an_image_is_the_same_in_any_company():
 def test_a_flat_image_stays_flat():
     flat = torch.full((1, 20, 20), 0.4)
     assert (enhance(flat, forest()) - 0.4).abs().max() < 1e-5
+
+
+SIZES = [((50, 50), (200, 200)), ((200, 200), (50, 50)), ((37, 53), (148, 212)),
+         ((48, 40), (33, 71)), ((7, 5), (3, 9)), ((100, 99), (33, 200)), ((13, 13), (12, 12)),
+         ((1, 4), (3, 1))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("size_px", "made_px"), SIZES)
+def test_planes_are_resized_as_torch_does_with_its_bits_where_it_uses_avx(size_px, made_px):
+    planes = torch.rand(3, *size_px, generator=torch.Generator().manual_seed(0)) - 0.5
+    made = resize(planes.transpose(1, 2).contiguous().transpose(1, 2), *made_px)
+    exact = interpolate(planes[:, None], made_px, mode="bicubic", antialias=True)[:, 0]
+    avx = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    torch.testing.assert_close(made, exact, rtol=0, atol=0 if avx else 1e-6)
+
+
+def test_colours_of_a_batch_are_mixed_by_loops_with_the_bits_of_torch_s_operations():
+    planes = 300 * photos(3 * 3, 21).view(3, 3, 21, 21) - 20
+    made = to_rgb(planes)
+    assert torch.equal(made, torch.stack([to_rgb(image) for image in planes]))
+    assert made.is_contiguous(memory_format=torch.channels_last)

@@ -3,8 +3,11 @@
 Shape legend: B images, H rows, W columns.
 """
 
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from trainables.superres import resize_loops
 
 
 def bicubic(planes_BHW: Tensor, height_px: int, width_px: int) -> Tensor:
@@ -14,6 +17,8 @@ def bicubic(planes_BHW: Tensor, height_px: int, width_px: int) -> Tensor:
     """
     if planes_BHW.shape[-2:] == (height_px, width_px):
         return planes_BHW
+    if planes_BHW.device.type == "cpu" and planes_BHW.dtype == torch.float32:
+        return resize_loops.resize(planes_BHW, height_px, width_px)
     size = (height_px, width_px)
     return interpolate(planes_BHW[:, None], size, mode="bicubic", antialias=True)[:, 0]
 

@@ -6,6 +6,8 @@ Shape legend: any leading axes, 3 colour; or B images, 3 colour, H rows, W colum
 import torch
 from torch import Tensor
 
+from trainables.superres import colour_loops
+
 #: Rows Y, Cb, Cr for R, G, B in [0, 255]; ITU-R BT.601-7 section 2.5, scaled to 8 bits.
 _TO_YCBCR = (
     (65.481, 128.553, 24.966),
@@ -36,6 +38,8 @@ def to_rgb(images_B3HW: Tensor) -> Tensor:
         uint8 of the same shape.
     """
     matrix_33 = (torch.tensor(_TO_YCBCR, dtype=torch.float64) / 255).inverse().float()
+    if images_B3HW.device.type == "cpu" and images_B3HW.dim() == 4:
+        return colour_loops.mixed(images_B3HW.float(), _OFFSETS, matrix_33)
     offsets_311 = torch.tensor(_OFFSETS, device=images_B3HW.device)[:, None, None]
     rgb_B3HW = _mix(matrix_33, images_B3HW - offsets_311)
     return (rgb_B3HW + 0.5).floor_().clamp_(0, 255).to(torch.uint8)
