@@ -25,7 +25,7 @@ def mixed(ycbcr_B3HW: Tensor, offsets: tuple[float, ...], matrix_33: Tensor) -> 
     planes = ycbcr_B3HW.contiguous().numpy()
     n_images, _, height_px, width_px = planes.shape
     made_BHW3 = np.empty((n_images, height_px, width_px, 3), np.uint8)
-    _mix(planes, np.float32(offsets), matrix_33.numpy(), made_BHW3)
+    _mix(planes, np.array(offsets, np.float32), matrix_33.numpy(), made_BHW3)
     return torch.from_numpy(made_BHW3).permute(0, 3, 1, 2)
 
 

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 _FOURS = 4
+#: Values of a plane that the cache holds; of a larger one, lines of the cache are written whole.
+_CACHED, _LINE = 65_536, 16
 
 
 class _Taps(NamedTuple):
@@ -79,8 +81,20 @@ def _resize(planes_BHW, rows, columns, made_BHW):
 
 @_plain
 def _turn(plane_HW, made_WH):
-    for row in range(plane_HW.shape[0]):
+    n_rows = len(plane_HW)
+    if plane_HW.size > _CACHED:
+        for top in range(0, n_rows, _LINE):
+            _turn_lines(plane_HW, made_WH, top, min(top + _LINE, n_rows))
+        return
+    for row in range(n_rows):
         for column in range(plane_HW.shape[1]):
+            made_WH[column, row] = plane_HW[row, column]
+
+
+@_plain
+def _turn_lines(plane_HW, made_WH, top, bottom):
+    for column in range(plane_HW.shape[1]):
+        for row in range(top, bottom):
             made_WH[column, row] = plane_HW[row, column]
 
 
