@@ -46,7 +46,6 @@ def test_kernels_compute_what_torch_does_as_triton_interprets_them():
 def test_kernels_compile_for_gpus_from_volta_to_blackwell(tmp_path, monkeypatch, value, capability):
     pytest.importorskip("triton")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")
     from tests.trainables.compiled_kernels import calls, compiled
 
     assert all(compiled(call, capability) for call in calls(value))
