@@ -20,6 +20,8 @@ THRESHOLDS = (0.25, 0.5)
 BINARY_THRESHOLD = 0.5
 CONFIDENCE = 0.95
 N_RESAMPLES = 10_000
+#: Values that are drawn again at once.
+RESAMPLED_VALUES = 2**14
 
 
 class Strength(NamedTuple):
@@ -137,8 +139,10 @@ def _bootstrap(
     values_N: NDArray[np.float64], seed: int, confidence: float, n_resamples: int
 ) -> tuple[float, float]:
     generator, n = np.random.default_rng(seed), len(values_N)
-    # One resample at a time keeps memory at the photos' own.
-    means = [values_N[generator.integers(n, size=n)].mean() for _ in range(n_resamples)]
+    # Many resamples a call, as many as stay in the cache.
+    at_once = max(1, RESAMPLED_VALUES // n)
+    sizes = (min(at_once, n_resamples - k) for k in range(0, n_resamples, at_once))
+    means = np.concatenate([values_N[generator.integers(n, size=(m, n))].mean(1) for m in sizes])
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 

@@ -158,6 +158,13 @@ def benchmark_of(chosen: argparse.Namespace) -> str:
     return "grid_peers_cars" if chosen.classes else "grid_peers_quarter"
 
 
+def record_of(chosen: argparse.Namespace) -> str:
+    """The name of what is written: a run of some peers leaves the others' record alone."""
+    if chosen.peers == list(PEERS):
+        return benchmark_of(chosen)
+    return "_".join([benchmark_of(chosen), *(chosen.peers or ["factors"])])
+
+
 def factors(runs: Sides, chosen: argparse.Namespace) -> list[dict[str, Any]]:
     """Times the seconds with each choice undone alone."""
     ways = {"ours": lambda: runs.seconds("ours", "ours")}
@@ -215,10 +222,10 @@ def main() -> None:
         for group, cut, rounds in groups:
             peers = [name for name in group if name in chosen.peers]
             rows += against_peers(Sides(cut, photos), peers, rounds, cut) if peers else []
-            write(benchmark_of(chosen), rows, chosen.out)
+            write(record_of(chosen), rows, chosen.out)
         if chosen.factors:
             rows += factors(Sides(fewest, photos), fewest)
-            write(benchmark_of(chosen), rows, chosen.out)
+            write(record_of(chosen), rows, chosen.out)
 
 
 if __name__ == "__main__":

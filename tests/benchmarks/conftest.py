@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ def benchmark(tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
     def run(name: str, *flags: str) -> dict[str, Any]:
         script = REPOSITORY / "benchmarks" / f"{name}.py"
-        command = [sys.executable, str(script), "--out", str(tmp_path), *flags]
+        out = Path(tempfile.mkdtemp(dir=tmp_path))
+        command = [sys.executable, str(script), "--out", str(out), *flags]
         done = subprocess.run(
             command,
             cwd=tmp_path,
@@ -29,7 +31,8 @@ def benchmark(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             check=False,
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-        record = json.loads((tmp_path / f"{name}.json").read_text())
+        (kept,) = out.glob(f"{name}*.json")
+        record = json.loads(kept.read_text())
         return record | {"rows": {row["name"]: row for row in record["rows"]}}
 
     return run

@@ -1,6 +1,11 @@
 """The sides of a small Table 2 do the same work; the benchmark itself asserts counts and pixels."""
 
+import importlib
+import sys
+
 import pytest
+
+from tests.benchmarks.conftest import REPOSITORY
 
 TINY = ("--rounds", "1", "--levels", "2", "--epochs", "1", "--photos", "32")
 
@@ -31,3 +36,19 @@ def test_through_ray_the_sides_do_the_same_too(benchmark):
     peers = ("--peers", "strong", "tune")
     rows = benchmark("grid_peers", *TINY, *peers, "--factors", "reused actors")["rows"]
     assert set(rows) == {f"grid_peers/{n}" for n in ("strong", "tune", "without reused actors")}
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ((), "grid_peers"),
+        (("--peers", "tune", "script"), "grid_peers_tune_script"),
+        (("--peers",), "grid_peers_factors"),
+        (("--recipe", "table2-cars-small", "--peers", "strong"), "grid_peers_quarter_strong"),
+    ],
+)
+def test_a_run_of_some_peers_leaves_the_record_of_the_others(monkeypatch, flags, name):
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    monkeypatch.setattr(sys, "argv", ["grid_peers.py", *flags])
+    grid_peers = importlib.import_module("grid_peers")
+    assert grid_peers.record_of(grid_peers.parse()) == name
