@@ -63,8 +63,8 @@ CARS := --recipe table2-cars-small --epochs 1 --factors
 
 # A benchmark that fails leaves the others to run; its rows stay "not measured". Fewer rounds than the scripts
 # take by themselves, so that all are through in half an hour.
-BENCHMARKS := planning "orchestration --rounds 2" "grid_peers --epochs 12 --plain-levels 3 --factors" \
-  "grid_peers --peers --factor-levels 2" "training --rounds 3" "preparation --rounds 2" reading \
+BENCHMARKS := planning "orchestration --rounds 2" "grid_peers --epochs 12 --peers strong --factors" \
+  "grid_peers --peers tune script --factor-levels 2" "training --rounds 3" "preparation --rounds 2" reading \
   "streaming --rounds 3" lrn occlusion nbsrf_dictionary nbsrf_srcnn "endings --rounds 1 --away-rounds 0" gpu \
   "grid_peers $(CARS) --classes 6 --levels 6 --plain-levels 6 --peers tune script" \
   "grid_peers $(CARS) --classes 16 --peers strong"

@@ -45,17 +45,25 @@ def recipe(folder: Path, train: dict[str, Any]) -> Path:
     return file
 
 
-def begin(file: Path, root: Path, *flags: str, note: Path | None = None) -> subprocess.Popen:
+@contextmanager
+def begun(
+    file: Path, root: Path, *flags: str, note: Path | None = None
+) -> Iterator[subprocess.Popen]:
     """`f2c run`, a process group of its own; `note` is made at the first batch."""
     command = [sys.executable, "-m", "orchestrator.cli", "run", str(file), "--root", str(root)]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "MLFLOW_TRACKING_URI": ""}
     if note is not None:
         environment |= {"F2C_FAULT": "batch:note:1", "F2C_FAULTS_ON": str(note)}
     with (root.parent / "printed.txt").open("a") as printed:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*command, *flags], env=environment, stdout=printed, stderr=subprocess.STDOUT,
             cwd=root.parent, start_new_session=True,
         )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()  # one that hangs would train on beside the next benchmark
+        process.wait()
 
 
 def until(condition: Callable[[], Any], process: subprocess.Popen) -> None:
@@ -85,20 +93,18 @@ def one_round(file: Path, folder: Path, executor: str, chance: random.Random) ->
     """Seconds to stop, to go on, and those lost beyond an epoch; the epoch's own."""
     root, note = folder / "root", folder / "note"
     flags = ("--executor", executor)
-    first = begin(file, root, *flags)
-    until(lambda: saved_at(root) > 0, first)
-    PAUSE.wait(chance.uniform(0.0, 1.0))
-    first.send_signal(signal.SIGINT)
-    stop_s = seconds_of(lambda: first.wait(HANG_S))
+    with begun(file, root, *flags) as first:
+        until(lambda: saved_at(root) > 0, first)
+        PAUSE.wait(chance.uniform(0.0, 1.0))
+        first.send_signal(signal.SIGINT)
+        stop_s = seconds_of(lambda: first.wait(HANG_S))
     require(first.returncode == 130, "Ctrl-C ends a run with status 130")
     began = time.time()
-    second = begin(file, root, *flags, note=note)
-    until(note.exists, second)
-    resume_s = note.stat().st_mtime - began
-    PAUSE.wait(chance.uniform(*WITHIN_S))
-    second.kill()
+    with begun(file, root, *flags, note=note) as second:
+        until(note.exists, second)
+        resume_s = note.stat().st_mtime - began
+        PAUSE.wait(chance.uniform(*WITHIN_S))
     killed_at = time.time()
-    second.wait(HANG_S)
     last = max(saved_at(root), note.stat().st_mtime)
     return {"stop": stop_s, "resume": resume_s, "lost": killed_at - last, "epoch": epoch_s(root)}
 
@@ -133,8 +139,8 @@ def whole_run_s(file: Path, prepared: Path, *flags: str) -> float:
     with tempfile.TemporaryDirectory(prefix="e-") as folder:
         root = Path(folder) / "root"
         shutil.copytree(prepared / "data", root / "data")
-        process = begin(file, root, "--executor", "inline", *flags)
-        seconds = seconds_of(lambda: process.wait(HANG_S))
+        with begun(file, root, "--executor", "inline", *flags) as process:
+            seconds = seconds_of(lambda: process.wait(HANG_S))
         require(process.returncode == 0, "a run without MLflow ends with status 0")
         return seconds
 
@@ -144,7 +150,8 @@ def away(file: Path, rounds: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="e-") as folder, silent_server() as silent:
         prepared = Path(folder) / "prepared"
         prepared.mkdir()
-        require(begin(file, prepared, "--executor", "inline").wait(HANG_S) == 0, "a run ends")
+        with begun(file, prepared, "--executor", "inline") as process:
+            require(process.wait(HANG_S) == 0, "a run ends")
         found: dict[str, list[float]] = {"here": [], "refused": [], "silent": []}
         addresses = {"refused": "http://127.0.0.1:9", "silent": silent}
         for _ in range(rounds):
@@ -167,6 +174,7 @@ def main() -> None:
     parser.add_argument("--away-rounds", type=int, default=1, help="of MLflow at other addresses")
     parser.add_argument("--executors", nargs="+", default=["inline", "ray"])
     chosen = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     with tempfile.TemporaryDirectory(prefix="e-") as folder:
         long, short = (recipe(Path(folder), train) for train in (TRAIN, SHORT))
         rows: list[dict[str, Any]] = []

@@ -182,7 +182,10 @@ def _gather(
 
 
 def augmented(images_BCHW: Tensor, spec: StageSpec, seed: int) -> Tensor:
-    """Change a batch of a stage's photos at random, by a seed; uint8 stays uint8."""
+    """Change a batch of a stage's photos at random, by a seed; uint8 stays uint8.
+
+    The batch may be changed in place: whoever gathered it keeps no other use of it.
+    """
     augment, generator = spec.augment, np.random.default_rng(seed)
     if augment.random_resolution_px is not None:
         low_px, high_px = augment.random_resolution_px
@@ -206,10 +209,12 @@ def _mirror(images_BCHW: Tensor, mirrored_B: NDArray[np.bool_]) -> Tensor:
     if device.type != "cpu":
         chosen = moved(mirrored_B, device)[:, None, None, None]
         return torch.where(chosen, images_BCHW.flip(-1), images_BCHW)
-    images_BHWC = images_BCHW.permute(0, 2, 3, 1)
-    both = images_BHWC, images_BHWC.flip(2)  # whole photos: `where` takes bytes one by one here
-    chosen = [both[int(mirrored)][place] for place, mirrored in enumerate(mirrored_B)]
-    return torch.stack(chosen).permute(0, 3, 1, 2)
+    images_BHWC = images_BCHW.permute(
+        0, 2, 3, 1
+    )  # a view: in place, while the batch is in the cache
+    for place in np.flatnonzero(mirrored_B):
+        images_BHWC[place] = images_BHWC[place].flip(1)
+    return images_BCHW
 
 
 def _blur(images_BCHW: Tensor, resolution_px: int, view: ViewSpec) -> Tensor:

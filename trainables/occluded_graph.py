@@ -10,6 +10,7 @@ from torch.fx.node import map_arg
 from torch.nn import functional as F
 
 from trainables import occluded_layers as layers
+from trainables.models.dropout import Dropout
 from trainables.models.lrn import LocalResponseNorm
 from trainables.occluded_layers import Layer, UntraceableError
 
@@ -22,6 +23,7 @@ MODULES: dict[type[nn.Module], Callable[[Any], Layer]] = {
     nn.AvgPool2d: layers.average_pool,
     nn.AdaptiveAvgPool2d: layers.adaptive_average_pool,
     nn.Dropout: layers.passing,
+    Dropout: layers.passing,
     nn.Dropout2d: layers.passing,
     nn.Identity: layers.passing,
     nn.ReLU: layers.pointwise,
@@ -76,7 +78,8 @@ def steps_of(network: nn.Module) -> list[Step]:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, LocalResponseNorm) or super().is_leaf_module(m, module_qualified_name)
+        own = isinstance(m, LocalResponseNorm | Dropout)
+        return own or super().is_leaf_module(m, module_qualified_name)
 
 
 def _nodes(network: nn.Module) -> list[fx.Node]:

@@ -130,7 +130,7 @@ def test_pairs_are_the_same_photos_with_the_same_mirroring():
 
 def test_half_of_the_photos_are_mirrored():
     left = torch.tensor([1, 0], dtype=torch.uint8).expand(1000, 3, 1, 2)
-    mirrored = augmented(left, stage(mirror=True), seed=0)
+    mirrored = augmented(left.clone(), stage(mirror=True), seed=0)
     assert 450 <= mirrored[:, 0, 0, 1].sum().item() <= 550
     assert torch.equal(mirrored.sum(-1), left.sum(-1))
 

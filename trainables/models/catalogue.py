@@ -7,6 +7,8 @@ from torch import nn
 
 from trainables.errors import ConfigError
 from trainables.models import ALEXNET_TV, OWN, TIMM, Network
+from trainables.models.dense_gradients import with_dense_gradients
+from trainables.models.dropout import with_fast_dropout
 from trainables.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ def build(spec: ModelSpec, n_classes: int) -> Network:
     for name, parameter in head.named_parameters():
         std = 0.0 if name.endswith("bias") else spec.head_init_std
         nn.init.normal_(parameter, std=std)
+    with_dense_gradients(with_fast_dropout(network.module))
     if spec.dropout is not None:
         _set_dropout(network.module, spec)
     return network
