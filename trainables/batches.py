@@ -209,9 +209,7 @@ def _mirror(images_BCHW: Tensor, mirrored_B: NDArray[np.bool_]) -> Tensor:
     if device.type != "cpu":
         chosen = moved(mirrored_B, device)[:, None, None, None]
         return torch.where(chosen, images_BCHW.flip(-1), images_BCHW)
-    images_BHWC = images_BCHW.permute(
-        0, 2, 3, 1
-    )  # a view: in place, while the batch is in the cache
+    images_BHWC = images_BCHW.permute(0, 2, 3, 1)  # a view: the batch itself is changed
     for place in np.flatnonzero(mirrored_B):
         images_BHWC[place] = images_BHWC[place].flip(1)
     return images_BCHW
